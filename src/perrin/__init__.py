@@ -1,0 +1,31 @@
+"""Perrin trains, samples, steers and evaluates diffusion models for any kind of data.
+
+    import perrin
+    run = perrin.train("digits", out="runs/digits")     # -> Run
+    model = perrin.load("runs/digits")                  # -> Model
+    model.sample(16, label=range(10)).save("digits")
+
+Public names are lazy (PEP 562): `import perrin` imports nothing else, torch included, until a name is used.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perrin.api import load, train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("load", "train"):
+        return getattr(import_module("perrin.api"), name)
+    if not name.startswith("_") and find_spec(f"perrin.{name}") is not None:
+        return import_module(f"perrin.{name}")
+    raise AttributeError(f"module 'perrin' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,94 @@
+"""What every verb shares: --device and --json, JSON on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from perrin.errors import PerrinError
+
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps; auto takes an accelerator.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, for scripts.")]
+
+
+def choose_device(name: str) -> str:
+    """The torch device that `name` means here.
+
+    Raises:
+        PerrinError: when this machine does not have it.
+    """
+    import torch
+
+    have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    have += ["mps"] if torch.backends.mps.is_available() else []
+    if name == "auto":
+        return have[1] if len(have) > 1 else "cpu"
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in have:
+        raise PerrinError(f"device {name!r} is not on this machine; it has {', '.join(have)}")
+    return wanted
+
+
+def emit(facts: Any) -> None:
+    """Print `facts` as JSON on standard output; what JSON does not know (paths, numbers of numpy) as text."""
+    print(json.dumps(facts, indent=2, default=str))
+
+
+@contextmanager
+def progress(task: str, total: int | None = None, every: float = 5.0) -> Iterator[Callable[..., None]]:
+    """A progress display on standard error; yields `advance(done=1, note="")`.
+
+    A bar on a terminal, otherwise a line at most every `every` seconds and one at the end, so that logs stay
+    short. Standard output is left to results.
+
+        with progress("sampling", total=64) as advance:
+            for _ in range(64):
+                advance(note="64x64")
+    """
+    if sys.stderr.isatty():
+        yield from _bar(task, total)
+    else:
+        yield from _lines(task, total, every)
+
+
+def _bar(task: str, total: int | None) -> Iterator[Callable[..., None]]:
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.fields[note]}"),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as display:
+        row = display.add_task(task, total=total, note="")
+        yield lambda done=1, note="": display.update(row, advance=done, note=note)
+
+
+def _lines(task: str, total: int | None, every: float) -> Iterator[Callable[..., None]]:
+    count, last_note, start = 0, "", time.monotonic()
+    due = start + every
+
+    def write() -> None:
+        share = f"{count}/{total}" if total else f"{count}"
+        print(f"{task}: {share} in {time.monotonic() - start:.0f} s {last_note}".rstrip(), file=sys.stderr)
+
+    def advance(done: int = 1, note: str = "") -> None:
+        nonlocal count, last_note, due
+        count, last_note = count + done, note
+        if time.monotonic() >= due:
+            write()
+            due = time.monotonic() + every
+
+    yield advance
+    write()

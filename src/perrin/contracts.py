@@ -1,0 +1,127 @@
+"""What a kind of data promises to the rooms above it: files <-> states.
+
+A kind is `open(path) -> Dataset` (files to raw items, by index) and a `Codec` (raw items to states and back).
+Training, sampling, evaluation and serving know these promises alone; any class that keeps them works.
+Nothing is imported here but types, so that naming a kind costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+    from torch import Tensor
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Item(TypedDict):
+    """One raw item: `value` as the user has it, the index of its class (None: no label), and its name."""
+
+    value: Array
+    label: int | None
+    name: str
+
+
+class Batch(NamedTuple):
+    """States `[B, *shape]` float32 and their condition: None, or tensors with the leading dimension B.
+
+    Reserved keys of the condition: `label` int64 [B] (-1: none), `concat` float [B, C, *spatial], `vector`
+    float [B, K].
+    """
+
+    state: Tensor
+    condition: dict[str, Tensor] | None
+
+
+class Dataset(Protocol):
+    """Random access to raw items; may be larger than memory; safe to read from several threads.
+
+    `classes`: names, index = label; None without labels. `description`: JSON-able facts (path, count, licence
+    where known, `sha256` of the content). `skipped`: names of the broken items that were left out on request.
+    """
+
+    @property
+    def classes(self) -> list[str] | None: ...
+    @property
+    def description(self) -> dict[str, Any]: ...
+    @property
+    def skipped(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Item: ...
+
+    def split(self, held_out: float | int, seed: int) -> tuple[Dataset, Dataset]:
+        """(training, held out): a share or a number of items, stratified by label where there are labels."""
+        ...
+
+
+class Codec(Protocol):
+    """Raw items <-> states of one shape; a pure function of its `config()`.
+
+    `kind`: its name in the registry. `shape`: of a state, without the batch. `classes`: as in the dataset.
+    `sigma_data`: standard deviation of the states' elements about their common mean, measured by `fit`.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def classes(self) -> list[str] | None: ...
+    @property
+    def sigma_data(self) -> float: ...
+
+    @classmethod
+    def fit(cls, dataset: Dataset, *args: Any, **options: Any) -> Self:
+        """Choose size and scaling from the data and the options (annotated keywords, JSON-able)."""
+        ...
+
+    def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
+        """Items to a batch. Augmentation is a function of an item's seed alone; without seeds, none."""
+        ...
+
+    def decode(self, state: Tensor) -> list[Array]:
+        """States `[B, *shape]` to values in the user's format; a state with NaN is refused."""
+        ...
+
+    def save(self, decoded: Sequence[Array], path: Path, provenance: Sequence[dict[str, Any]]) -> list[Path]:
+        """Write the values, one provenance each, and return the files; each carries how it was made."""
+        ...
+
+    def picture(self, decoded: Sequence[Array], columns: int | None = None) -> Image | None:
+        """One picture of all the values for people to look at; None where the kind has none."""
+        ...
+
+    def label(self, name: str | int) -> int:
+        """The index of a class by its name (which wins) or its index; the nearest name in the error."""
+        ...
+
+    def log_det(self) -> float:
+        """`log |d state / d value|` of one item, in nats: add it to a log-density of the state."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able; `from_config(config())` is the same codec exactly."""
+        ...
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The codec of a saved `config()`."""
+        ...
+
+
+class Kind(Protocol):
+    """An entry of `registry.kinds`: the two halves of a kind of data.
+
+    The keywords of `open` and of `codec.fit` are annotated and JSON-able, so a schema can be read from their
+    signatures.
+    """
+
+    @property
+    def codec(self) -> type[Codec]: ...
+    @property
+    def open(self) -> Callable[..., Dataset]: ...

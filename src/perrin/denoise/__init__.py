@@ -1,0 +1,7 @@
+"""Denoisers: predictions, parameterisations, `wrap` for anyone's network, and exact denoisers."""
+
+from perrin.denoise import exact
+from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
+from perrin.denoise.wrapped import wrap
+
+__all__ = ["Condition", "Denoiser", "Prediction", "exact", "unconditional", "wrap"]

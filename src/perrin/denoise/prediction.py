@@ -1,0 +1,85 @@
+r"""What a denoiser returns: the posterior mean of the clean state, and the views that follow from it.
+
+In unit coordinates, x = alpha clean + sigma noise (Tweedie's formula; Efron 2011):
+
+    noise    = (x - alpha mean) / sigma
+    score    = (alpha mean - x) / sigma^2
+    velocity = dx/dlevel along the probability flow = (alpha/2) (mean - alpha x)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from perrin.process import levels
+from perrin.process.levels import expand
+from perrin.process.state import State, map_leaves
+
+Condition = Mapping[str, Tensor] | None
+"""Named tensors, each with the batch as its leading axis; None where there is nothing to condition on."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The posterior of the clean state given a noisy one.
+
+    Attributes:
+        mean: posterior mean of the clean state, [B, ...] or named leaves.
+        noise: the raw noise prediction where a wrapper has changed `mean` but not the noise (thresholding);
+            None means the noise that belongs to `mean`.
+        variance: posterior variance of the clean state per entry, where the model has learned one.
+    """
+
+    mean: State
+    noise: State | None = None
+    variance: State | None = None
+
+    def noise_at(self, x: State, level: Tensor) -> State:
+        """The noise prediction: the raw one where there is one, else (x - alpha mean) / sigma. `level` [B]."""
+        if self.noise is not None:
+            return self.noise
+        alpha, sigma = levels.alpha(level), levels.sigma(level)
+        return map_leaves(lambda m, y: (y - expand(alpha, y) * m) / expand(sigma, y), self.mean, x)
+
+    def score(self, x: State, level: Tensor) -> State:
+        """grad log p(x) at `level` [B], in unit coordinates."""
+        alpha, sigma = levels.alpha(level), levels.sigma(level)
+        return map_leaves(lambda m, y: (expand(alpha, y) * m - y) / expand(sigma**2, y), self.mean, x)
+
+    def velocity(self, x: State, level: Tensor) -> State:
+        """dx/dlevel of the probability flow at `level` [B], in unit coordinates."""
+        alpha = levels.alpha(level)
+        return map_leaves(
+            lambda m, y: 0.5 * expand(alpha, y) * (m - expand(alpha, y) * y), self.mean, x
+        )
+
+
+class Denoiser(Protocol):
+    """Any callable of this form is a denoiser.
+
+    Args:
+        x: the noisy state in unit coordinates, [B, ...] or named leaves.
+        level: log SNR of every item, float64 [B].
+        condition: what to condition on, or None.
+    """
+
+    def __call__(self, x: State, level: Tensor, condition: Condition = None) -> Prediction: ...
+
+
+def unconditional(condition: Condition) -> dict[str, Tensor] | None:
+    """The condition that asks for nothing: labels become -1, other tensors NaN; names and shapes stay.
+
+    Keeping the names lets conditional and unconditional rows share one batch of the network. Perrin's networks
+    take -1 and NaN as "not given", item by item; zero would be a value like any other.
+    """
+    if condition is None:
+        return None
+    return {
+        name: torch.full_like(value, torch.nan if value.is_floating_point() else -1)
+        for name, value in condition.items()
+    }

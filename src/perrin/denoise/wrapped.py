@@ -1,0 +1,81 @@
+"""A denoiser from anyone's network: the adapter between unit coordinates and what the network was made for.
+
+Network time and network scale live here and nowhere else. Coefficients are float64 and are cast once, to the
+dtype of the state; the network may run in any precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from perrin.denoise import parameterisation as _parameterisation
+from perrin.denoise.parameterisation import Parameterisation
+from perrin.denoise.prediction import Condition, Prediction
+from perrin.process.levels import expand
+from perrin.process.schedule import Schedule
+
+
+class Wrapped(nn.Module):
+    """`net(scale x, time, condition)` as a denoiser; see `wrap`."""
+
+    def __init__(self, net: nn.Module, parameterisation: Parameterisation) -> None:
+        super().__init__()
+        self.net = net
+        self.parameterisation = parameterisation
+
+    def forward(self, x: Tensor, level: Tensor, condition: Condition = None) -> Prediction:
+        """The prediction at `x` [B, ...] in unit coordinates, `level` [B]."""
+        p = self.parameterisation
+        level = level.to(torch.float64)
+        skip, out = p.coefficients(level)
+        output = self.net(expand(p.scale(level), x) * x, p.time(level).to(x.device, x.dtype), condition)
+        mean = expand(skip, x) * x + expand(out, x) * output.to(x.dtype)
+        return Prediction(mean)
+
+    def check(self, levels: Tensor) -> None:
+        """Refuse levels at which this parameterisation is undefined (a noise network at zero SNR)."""
+        self.parameterisation.check(levels)
+
+
+def wrap(
+    net: nn.Module,
+    parameterisation: str | Parameterisation = "edm",
+    schedule: Schedule | None = None,
+    **options: Any,
+) -> Wrapped:
+    """A denoiser made of a network.
+
+    Args:
+        net: called as `net(x, time, condition)`: x [B, ...] in the schedule's own coordinates, time [B].
+        parameterisation: what it outputs: clean, noise, v, flow_velocity, score, or edm (preconditioned).
+        schedule: whose coordinates and time the network expects; None: unit coordinates and -level/8.
+        options: of the parameterisation, such as `sigma_data`.
+
+    Returns:
+        A module `(x, level, condition) -> Prediction` in unit coordinates.
+
+    Example:
+        >>> net = lambda x, time, condition: torch.zeros_like(x)
+        >>> denoiser = wrap(net, "v")
+        >>> denoiser(torch.ones(2, 3), torch.zeros(2)).mean.shape
+        torch.Size([2, 3])
+    """
+    if isinstance(parameterisation, str):
+        parameterisation = _parameterisation.make(parameterisation, schedule, options)
+    if not isinstance(net, nn.Module):
+        net = _Function(net)
+    return Wrapped(net, parameterisation)
+
+
+class _Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(*arguments)

@@ -1,0 +1,28 @@
+"""What every guidance is: a denoiser that wraps a denoiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from perrin.denoise.prediction import Condition, Denoiser, Prediction
+from perrin.process.state import State
+
+
+class Guide(nn.Module):
+    """A denoiser made of another one; a module, so that devices and parameters are those of the wrapped network."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
+        """The guided prediction at x [B, ...], level [B]."""
+        raise NotImplementedError
+
+    def check(self, levels: Tensor) -> None:
+        """Refuse levels at which the wrapped denoiser is undefined."""
+        check: Any = getattr(self.denoiser, "check", None)
+        if check is not None:
+            check(levels)

@@ -1,0 +1,53 @@
+"""From an image of any size to one of a given size: one antialiased resize with a crop, then flips.
+
+The image is scaled so that it covers the frame, and what hangs over is cropped: centred, or at a place that
+the item's seed chooses. An image that has the right size already is passed on bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Crop = Literal["centre", "random"]
+Flip = Literal["none", "horizontal", "vertical", "both"]
+
+
+def frame(
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    crop: Crop = "centre",
+    flip: Flip = "none",
+    seed: int | None = None,
+) -> np.ndarray:
+    """uint8 `[H, W]` or `[H, W, 3]` to the same with `(H, W) = size`.
+
+    Without a seed nothing is random: centre crop, no flip. Each draw has its own place in the seed's stream,
+    so switching the crop on does not change the flips.
+    """
+    right, down, across, up = (0.5, 0.5, 1.0, 1.0) if seed is None else _draws(seed)
+    if crop == "centre":
+        right = down = 0.5
+    framed = pixels if pixels.shape[:2] == size else _cover(pixels, size, right, down)
+    if flip in ("horizontal", "both") and across < 0.5:
+        framed = framed[:, ::-1]
+    if flip in ("vertical", "both") and up < 0.5:
+        framed = framed[::-1]
+    return framed
+
+
+def _draws(seed: int) -> list[float]:
+    # seeds may be negative hashes; NumPy takes none
+    return np.random.default_rng(seed & 0xFFFF_FFFF_FFFF_FFFF).random(4).tolist()
+
+
+def _cover(pixels: np.ndarray, size: tuple[int, int], right: float, down: float) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    scale = min(height / size[0], width / size[1])  # source pixels per target pixel
+    window = (scale * size[1], scale * size[0])
+    left, top = right * (width - window[0]), down * (height - window[1])
+    # rounding must not push the box past the border
+    box = (left, top, min(left + window[0], width), min(top + window[1], height))
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

@@ -1,0 +1,78 @@
+"""How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a JSON sidecar.
+
+The content is one JSON object. PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot hold the
+names of classes in every language.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from perrin.errors import PerrinError
+from perrin.kinds.files import replacing
+
+CHUNK = "perrin"
+
+
+def png_text(provenance: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+    """The text chunk to save a PNG with (`image.save(..., pnginfo=png_text(provenance))`)."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(CHUNK, json.dumps(provenance, ensure_ascii=False), zip=True)
+    return info
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON file that stands beside a file which cannot carry text: `points.csv` has `points.csv.json`."""
+    return path.with_name(path.name + ".json")
+
+
+def write_sidecar(path: Path, provenance: Mapping[str, Any]) -> Path:
+    """Write the sidecar of `path` and return its name."""
+    beside = sidecar(path)
+    with replacing(beside) as part:
+        part.write_text(json.dumps(provenance, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return beside
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """How the file at `path` was made: the dictionary it was saved with.
+
+    A single image holds its own; a grid, an animation and a file of arrays hold `{"items": [one each]}`.
+
+    Raises:
+        PerrinError: the file is missing, is not readable, or carries no provenance.
+    """
+    path = Path(path)
+    text = _text(path)
+    if text is None:
+        raise PerrinError(
+            f"'{path}' does not say how it was made: no {CHUNK!r} text in it, no '{path.name}.json' beside it"
+        )
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise PerrinError(f"the provenance of '{path}' is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise PerrinError(f"the provenance of '{path}' is not a JSON object")
+    return found
+
+
+def _text(path: Path) -> str | bytes | None:
+    if not path.is_file():
+        raise PerrinError(f"no file '{path}'")
+    try:
+        if sidecar(path).is_file():
+            return sidecar(path).read_text(encoding="utf-8")
+        if path.suffix.lower() not in (".png", ".gif"):
+            return None
+        with Image.open(path) as image:
+            image.load()  # text chunks may follow the pixels
+            held = image.info.get(CHUNK if path.suffix.lower() == ".png" else "comment")
+            return held if isinstance(held, str | bytes) else None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PerrinError(f"cannot read '{path}': {error}") from error

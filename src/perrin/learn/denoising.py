@@ -1,0 +1,149 @@
+r"""The denoising objective: law of levels x weight x metric, with losses per item and level.
+
+    loss_i = weight(level_i) metric(D(alpha clean_i + sigma noise_i, level_i), clean_i)
+
+It is a function of the items' seeds and of u in (0, 1), never of the batch: trainers choose how these arise.
+"""
+
+from __future__ import annotations
+
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from perrin.denoise.prediction import Condition, Denoiser, unconditional
+from perrin.errors import PerrinError
+from perrin.learn.laws import Law, lognormal
+from perrin.learn.weighting import Weight, edm
+from perrin.process import gaussian
+from perrin.process.state import State, batch_size, leaves, like, map_leaves
+from perrin.sample.noise import normals, uniforms
+
+Metric = Literal["squared", "pseudo_huber"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of a batch: `value` [B] (weighted, differentiable), `level` [B], and the clean state's error [B]."""
+
+    value: Tensor
+    level: Tensor
+    error: Tensor
+
+    def mean(self) -> Tensor:
+        """The scalar to minimise."""
+        return self.value.mean()
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """A denoising objective.
+
+    Attributes:
+        law: u [B] -> level [B].
+        weight: level [B] -> weight [B].
+        metric: 'squared' error, or 'pseudo_huber' (Song and Dhariwal 2024), mean over the entries of an item.
+        drop: the share of items whose condition is dropped, which is what classifier-free guidance needs.
+    """
+
+    law: Law
+    weight: Weight
+    metric: Metric = "squared"
+    drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop <= 1:
+            raise PerrinError(f"drop = {self.drop} must lie between 0 and 1")
+        if self.metric not in ("squared", "pseudo_huber"):
+            raise PerrinError(f"metric {self.metric!r} is not known; known: squared, pseudo_huber")
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        clean: State,
+        condition: Condition,
+        seeds: Tensor,
+        u: Tensor | None = None,
+    ) -> Losses:
+        """Losses of a batch.
+
+        Args:
+            denoiser: in training.
+            clean: states [B, ...]; condition: as the denoiser takes it.
+            seeds: int64 [B], naming each item's noise and level.
+            u: float64 [B] in (0, 1) for the law; drawn from the seeds by default. Stratified over the batch
+                it lowers the gradient's variance.
+        """
+        # three streams of one seed, kept apart by an offset of the counter's key
+        choices = uniforms(seeds, 2)
+        level = self.law(choices[:, 0] if u is None else u)
+        parts = leaves(clean)
+        noise = like(
+            {n: normals(seeds + 1 + i, v.shape[1:], v.dtype).to(v.device) for i, (n, v) in enumerate(parts.items())},
+            clean,
+        )
+        condition = _dropped(condition, choices[:, 1] < self.drop) if self.drop else condition
+        level = level.to(next(iter(parts.values())).device)
+        x = map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise)
+        mean = leaves(denoiser(x, level, condition).mean)
+        error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0)
+        return Losses(self.weight(level).to(error.dtype) * error, level, error)
+
+    def _error(self, mean: Tensor, clean: Tensor) -> Tensor:
+        square = (mean.float() - clean.float()).pow(2).flatten(1)
+        if self.metric == "squared":
+            return square.mean(1)
+        c = 0.00054 * square.shape[1] ** 0.5  # their constant, scaled by the root of the dimension
+        return (torch.sqrt(square.sum(1) + c**2) - c) / square.shape[1] ** 0.5
+
+
+def _dropped(condition: Condition, drop: Tensor) -> Condition:
+    null = unconditional(condition)
+    if condition is None or null is None:
+        return None
+    mixed = {}
+    for name, value in condition.items():
+        mask = drop.to(value.device).reshape(-1, *[1] * (value.dim() - 1))
+        mixed[name] = torch.where(mask, null[name], value)
+    return mixed
+
+
+def objective(
+    denoiser: Denoiser,
+    batch: State | tuple[State, Condition],
+    generator: torch.Generator | None = None,
+    *,
+    law: Law | None = None,
+    weight: Weight | None = None,
+    metric: Metric = "squared",
+    drop: float = 0.0,
+) -> Losses:
+    """Losses for anyone's training loop.
+
+    Args:
+        denoiser: `wrap(net, ...)`, or any denoiser.
+        batch: clean states [B, ...], or (states, condition).
+        generator: where seeds come from; torch's own by default.
+        law, weight, metric, drop: see `Denoising`; EDM's law and weight by default.
+
+    Example:
+        >>> from perrin.denoise import wrap
+        >>> net = torch.nn.Linear(2, 2)
+        >>> denoiser = wrap(lambda x, time, condition: net(x), "edm")
+        >>> objective(denoiser, torch.randn(16, 2)).mean().backward()
+    """
+    clean, condition = batch if isinstance(batch, tuple) else (batch, None)
+    count = batch_size(clean)
+    seeds = torch.randint(-(2**63), 2**63 - 1, (count,), generator=generator, dtype=torch.int64)
+    shift = torch.rand((), generator=generator, dtype=torch.float64)
+    chosen = Denoising(law or lognormal(), weight or edm(), metric, drop)
+    return chosen(denoiser, clean, condition, seeds, stratified(shift, torch.arange(count), count))
+
+
+def stratified(shift: Tensor | float, index: Tensor, count: int) -> Tensor:
+    """u in (0, 1), one in each of `count` equal strata, by one shared shift in [0, 1) (Kingma et al. 2021)."""
+    u = (index.to(torch.float64) + shift) / count
+    return u.clamp(1e-9, 1 - 1e-9)

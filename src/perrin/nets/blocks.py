@@ -1,0 +1,89 @@
+"""The parts of a convolutional network in one, two or three dimensions.
+
+    block:      y = skip(x) + conv(silu(norm(conv(silu(norm(x)))) (1 + scale(e)) + shift(e)))
+    attention:  y = x + out(v softmax(q^T k / sqrt(d))^T),   q, k, v = norm(x)
+
+The residual block with adaptive group normalisation of Dhariwal & Nichol 2021 (arXiv:2105.05233), `e` being
+the embedding of time and conditions. Only `convolution` knows the number of dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def convolution(dims: int, c_in: int, c_out: int, kernel: int = 3, zero: bool = False) -> Any:
+    """A same-size convolution in `dims` dimensions; `zero` starts it at exactly zero."""
+    conv = getattr(nn, f"Conv{dims}d")(c_in, c_out, kernel, padding=kernel // 2)
+    if zero:
+        nn.init.zeros_(conv.weight)
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
+    """Normalisation over groups of 8 channels or more, at most 32 groups."""
+    return nn.GroupNorm(math.gcd(channels, min(32, max(1, channels // 8))), channels, affine=affine)
+
+
+class Block(nn.Module):
+    """A residual block [B, c_in, *spatial] -> [B, c_out, *spatial], told the embedding; the identity at first."""
+
+    def __init__(self, dims: int, c_in: int, c_out: int, width: int) -> None:
+        super().__init__()
+        self.norm_in, self.conv_in = group_norm(c_in), convolution(dims, c_in, c_out)
+        self.norm_out, self.conv_out = (
+            group_norm(c_out, affine=False),
+            convolution(dims, c_out, c_out, zero=True),
+        )
+        self.modulation = nn.Linear(width, 2 * c_out)
+        self.skip = convolution(dims, c_in, c_out, kernel=1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.norm_out(self.conv_in(functional.silu(self.norm_in(x))))
+        scale, shift = self.modulation(embedding).view(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, dim=1)
+        h = self.conv_out(functional.silu(torch.addcmul(h + shift, h, scale)))
+        y: Tensor = self.skip(x) + h
+        return y
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, heads of 32 channels or so; the identity at first.
+
+    Written out, since PyTorch's fused kernels have no forward-mode derivative (`torch.func.jvp`).
+    """
+
+    def __init__(self, dims: int, channels: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(channels, max(1, channels // 32))
+        self.norm = group_norm(channels)
+        self.qkv = convolution(dims, channels, 3 * channels, kernel=1)
+        self.out = convolution(dims, channels, channels, kernel=1, zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).reshape(len(x), 3, self.heads, -1, math.prod(x.shape[2:])).unbind(1)
+        weight = torch.softmax(q.transpose(-1, -2) @ k / math.sqrt(q.shape[-2]), dim=-1)
+        y: Tensor = x + self.out((v @ weight.transpose(-1, -2)).reshape(x.shape))
+        return y
+
+
+class Stage(nn.Module):
+    """Residual blocks at one resolution, the first changing the channels, then attention if asked for."""
+
+    def __init__(self, dims: int, c_in: int, c_out: int, blocks: int, width: int, attention: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(dims, c_in if i == 0 else c_out, c_out, width) for i in range(blocks)
+        )
+        self.attention = Attention(dims, c_out) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x, embedding)
+        y: Tensor = self.attention(x)
+        return y

@@ -1,0 +1,77 @@
+"""What a network is told beside the state: the time and the conditions, as one vector per item.
+
+    embedding = W2 silu(W1 fourier(time) + Label[label + 1] + V vector + b)
+
+The time is any smooth clock of order one (the callers of this project pass `-level / 8`, that is
+`log(sigma / alpha) / 4`, the noise clock of Karras et al. 2022, arXiv:2206.00364, table 1); sines and
+cosines of it at geometric frequencies (Vaswani et al. 2017) let a small network resolve it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Condition = Mapping[str, Tensor]
+
+
+class Fourier(nn.Module):
+    """Time [B] to sines and cosines [B, features], frequencies geometric from 1/2 to 16 rad per unit."""
+
+    frequencies: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        exponents = torch.linspace(math.log(0.5), math.log(16.0), features // 2)
+        self.register_buffer("frequencies", exponents.exp(), persistent=False)
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time.float()[:, None] * self.frequencies
+        return torch.cat([angle.cos(), angle.sin()], dim=1) * math.sqrt(2)
+
+
+def present_rows(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Split a float condition [B, ...] into its values with NaN as 0 and a mask [B, 1, ...] of rows kept.
+
+    A row that holds a NaN is dropped: NaN is to a float condition what -1 is to a label, so that training
+    can drop the conditions of single items and guidance can run both branches in one batch.
+    """
+    dropped = value.isnan().flatten(1).any(dim=1).view(-1, *[1] * (value.ndim - 1))
+    return torch.where(dropped, 0.0, value), (~dropped).to(value.dtype)
+
+
+class Embedding(nn.Module):
+    """Time and the global conditions to one vector [B, width].
+
+    Args:
+        width: size of the output.
+        classes: number of classes, or None for a network that knows none.
+        vector_size: K of the condition `"vector"` [B, K]; 0 for none.
+
+    `condition["label"]`: int64 [B], -1 = unconditional. `condition["vector"]`: float [B, K], a NaN row =
+    unconditional. A missing key is unconditional for the whole batch. Keys that the network was not built
+    for are ignored.
+    """
+
+    def __init__(self, width: int, classes: int | None = None, vector_size: int = 0) -> None:
+        super().__init__()
+        self.fourier = Fourier(64)
+        self.time = nn.Linear(64, width)
+        self.label = nn.Embedding(classes + 1, width) if classes else None
+        self.vector = nn.Linear(vector_size, width) if vector_size else None
+        self.out = nn.Linear(width, width)
+
+    def forward(self, time: Tensor, condition: Condition | None = None) -> Tensor:
+        condition = condition or {}
+        hidden = self.time(self.fourier(time))
+        if self.label is not None:
+            none = torch.full(time.shape, -1, dtype=torch.long, device=time.device)
+            hidden = hidden + self.label(condition.get("label", none) + 1)
+        if self.vector is not None and "vector" in condition:
+            value, present = present_rows(condition["vector"])
+            hidden = hidden + self.vector(value) * present  # the bias tells a zero vector from none
+        return functional.silu(self.out(functional.silu(hidden)))

@@ -1,0 +1,11 @@
+"""What noise does to a state: levels, schedules and the Gaussian process in unit coordinates."""
+
+from perrin.process.schedule import Schedule
+from perrin.process.schedulebook.exploding import edm, ve
+from perrin.process.schedulebook.linear_beta import sub_vp, vp
+from perrin.process.schedulebook.rectified import flow
+from perrin.process.schedulebook.squared_cosine import cosine
+from perrin.process.schedulebook.table import discrete
+from perrin.process.state import Shape, State
+
+__all__ = ["Schedule", "Shape", "State", "cosine", "discrete", "edm", "flow", "sub_vp", "ve", "vp"]

@@ -1,0 +1,148 @@
+"""Names to objects: every registry of the project, as strings that are imported on first use.
+
+This is the only place that looks things up, and it imports nothing of the rooms above it: an entry is
+`"module:object"`. To add a rule, a schedule, a kind, a network: write its file, add its line here. Code
+outside the project adds entries with `registry.rules.register("name", "module:object")`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from perrin.errors import PerrinError, UnknownName
+
+
+def unknown(noun: str, name: object, known: Iterable[str], hint: str = "") -> UnknownName:
+    """The error for a name that is not known: the nearest right name, or all of them when few.
+
+    `noun` is what the name should have been ("solver"), `hint` a command that lists all of them.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if near:
+        advice = f"did you mean {near[0]!r}?"
+    else:
+        advice = "known: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return UnknownName(f"{noun} {str(name)!r} is not known; {advice}" + (f" ({hint})" if hint else ""))
+
+
+class Registry(Mapping[str, Any]):
+    """A mapping name -> object whose values are imported when they are asked for.
+
+    Raises:
+        UnknownName: for a name without an entry, with the nearest name that has one.
+    """
+
+    def __init__(self, noun: str, entries: Mapping[str, str], hint: str = "") -> None:
+        self.noun, self.hint = noun, hint
+        self._entries: dict[str, str] = dict(entries)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._entries:
+            raise unknown(self.noun, name, self._entries, self.hint)
+        module, _, attribute = self._entries[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would import the object
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def register(self, name: str, target: str) -> None:
+        """Add an entry `target = "module:object"`; a name that is taken is refused."""
+        if name in self._entries:
+            raise PerrinError(f"{self.noun} {name!r} is registered already, as {self._entries[name]!r}")
+        self._entries[name] = target
+
+
+_book = "perrin.sample.rulebook"
+_schedules = "perrin.process.schedulebook"
+
+schedules = Registry(
+    "schedule",
+    {
+        "vp": f"{_schedules}.linear_beta:vp",
+        "sub_vp": f"{_schedules}.linear_beta:sub_vp",
+        "cosine": f"{_schedules}.squared_cosine:cosine",
+        "ve": f"{_schedules}.exploding:ve",
+        "edm": f"{_schedules}.exploding:edm",
+        "flow": f"{_schedules}.rectified:flow",
+        "discrete": f"{_schedules}.table:discrete",
+    },
+    "perrin models --schedules lists all",
+)
+
+parameterisations = Registry(
+    "parameterisation",
+    {
+        name: f"perrin.denoise.parameterisation:{name}"
+        for name in ("clean", "noise", "v", "flow_velocity", "score", "edm")
+    },
+)
+
+rules = Registry(
+    "solver",
+    {
+        "ddim": f"{_book}.first_order:ddim",
+        "euler": f"{_book}.first_order:ddim",
+        "ddpm": f"{_book}.first_order:ddpm",
+        "euler_ancestral": f"{_book}.first_order:euler_ancestral",
+        "heun": f"{_book}.runge_kutta:heun",
+        "dpm_2": f"{_book}.runge_kutta:dpm_2",
+        "edm_heun": f"{_book}.churn:edm_heun",
+        "dpmpp_2s": f"{_book}.dpm_solver:dpmpp_2s",
+        "dpmpp_2m": f"{_book}.dpm_solver:dpmpp_2m",
+        "dpmpp_3m": f"{_book}.dpm_solver:dpmpp_3m",
+        "dpmpp_sde": f"{_book}.dpm_solver_sde:dpmpp_sde",
+        "dpmpp_2m_sde": f"{_book}.dpm_solver_sde:dpmpp_2m_sde",
+        "unipc_2": f"{_book}.unified_corrector:unipc_2",
+        "unipc_3": f"{_book}.unified_corrector:unipc_3",
+        "deis_3": f"{_book}.adams_bashforth:deis_3",
+        "ab_2": f"{_book}.adams_bashforth:ab_2",
+        "ab_3": f"{_book}.adams_bashforth:ab_3",
+        "ab_4": f"{_book}.adams_bashforth:ab_4",
+        "langevin": f"{_book}.langevin_dynamics:langevin",
+        "predictor_corrector": f"{_book}.langevin_dynamics:predictor_corrector",
+    },
+    "perrin models --solvers lists all",
+)
+
+grids = Registry(
+    "grid",
+    {name: f"perrin.sample.levels:{name}" for name in ("time", "logsnr", "karras", "cosine")},
+    "perrin models --grids lists all",
+)
+
+guides = Registry(
+    "guidance",
+    {
+        "classifier_free": "perrin.guide.classifier_free:ClassifierFree",
+        "threshold": "perrin.guide.thresholding:Threshold",
+        "dynamic_threshold": "perrin.guide.thresholding:DynamicThreshold",
+    },
+)
+
+weights = Registry(
+    "loss weight",
+    {name: f"perrin.learn.weighting:{name}" for name in ("edm", "simple", "min_snr", "sigmoid", "uniform")},
+)
+
+level_laws = Registry(
+    "law of levels",
+    {name: f"perrin.learn.laws:{name}" for name in ("lognormal", "uniform_time", "uniform_level")},
+)
+
+nets = Registry("network", {"unet": "perrin.nets.conv_unet:UNet", "mlp": "perrin.nets.residual_mlp:MLP"})
+
+kinds = Registry(
+    "kind of data",
+    {"images": "perrin.kinds.images:Images", "arrays": "perrin.kinds.arrays:Arrays"},
+    "perrin models --kinds lists all",
+)

@@ -1,0 +1,94 @@
+r"""From a trace to a table: which values are kept in slots between evaluations, and each row's matrix.
+
+Between two evaluations a row maps the slots, the new prediction and the row's draws to the new slots. A value
+is given a slot exactly as long as a later row uses it (liveness, walked backwards).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from perrin.sample.plan import Row
+from perrin.sample.tracing import Tracer
+
+
+def _expand(tracer: Tracer, atom: int, segment: int) -> dict[int, float]:
+    """`atom` by values known before `segment` and by its own inputs (predictions, draws)."""
+    found = tracer.atoms[atom]
+    if found.segment < segment or found.definition is None:
+        return {atom: 1.0}
+    total: dict[int, float] = {}
+    for part, factor in found.definition.terms.items():
+        for leaf, value in _expand(tracer, part, segment).items():
+            total[leaf] = total.get(leaf, 0.0) + factor * value
+    return total
+
+
+def _needs(tracer: Tracer, outputs: list[int], segment: int) -> list[int]:
+    """The values made before `segment` that its outputs use."""
+    used = (leaf for atom in outputs for leaf in _expand(tracer, atom, segment))
+    return [a for a in dict.fromkeys(used) if tracer.atoms[a].segment < segment]
+
+
+def compile_rows(tracer: Tracer) -> tuple[list[Row], int]:
+    """The rows of a trace and the number of slots.
+
+    A first row without evaluation appears only when the rule changes the state before it evaluates.
+    """
+    count = len(tracer.evaluations)
+    # what stands in (x_base, x_eval) after each segment
+    heads = [(base, atom) for atom, _, base, _ in tracer.evaluations] + [(tracer.base, tracer.base)]
+    keeps: list[list[int]] = [[] for _ in range(count + 1)]
+    for segment in range(count, 0, -1):
+        needed = _needs(tracer, [*heads[segment], *keeps[segment]], segment)
+        keeps[segment - 1] = [a for a in needed if a not in heads[segment - 1]]
+    slots = 2 + max(len(k) for k in keeps)
+
+    layouts = [[*heads[0], *keeps[0]]]
+    for segment in range(1, count + 1):
+        layouts.append([*heads[segment], *_place(layouts[-1][2:], keeps[segment])])
+    rows = []
+    if layouts[0] != [0, 0]:
+        rows.append(_row(tracer, [0, 0], layouts[0], 0, slots))
+    for segment in range(1, count + 1):
+        rows.append(_row(tracer, layouts[segment - 1], layouts[segment], segment, slots))
+    return rows, slots
+
+
+def _place(before: list[int], wanted: list[int]) -> list[int]:
+    """`wanted` in slots such that a value which stays keeps its place; -1 marks an empty slot."""
+    places = [a if a in wanted else -1 for a in before] + [-1] * max(0, len(wanted) - len(before))
+    for atom in wanted:
+        if atom not in places:
+            places[places.index(-1)] = atom
+    while places and places[-1] == -1:
+        places.pop()
+    return places
+
+
+def _row(tracer: Tracer, before: list[int], after: list[int], segment: int, slots: int) -> Row:
+    inputs = [a for a in range(len(tracer.atoms)) if tracer.atoms[a].segment == segment]
+    draws = [a for a in inputs if tracer.atoms[a].kind == "draw"]
+    column = {a: slots + 2 + i for i, a in enumerate(draws)}
+    column |= {a: slots for a in inputs if tracer.atoms[a].kind == "mean"}
+    column |= {a: slots + 1 for a in inputs if tracer.atoms[a].kind == "noise"}
+    for place, atom in reversed(list(enumerate(before))):  # x_base before its copies
+        if atom >= 0:
+            column[atom] = place
+    matrix = torch.zeros(slots, slots + 2 + len(draws), dtype=torch.float64)
+    for place, atom in enumerate(after):
+        if atom >= 0:
+            for leaf, value in _expand(tracer, atom, segment).items():
+                matrix[place, column[leaf]] += value
+    used = [i for i in range(len(draws)) if bool((matrix[:, slots + 2 + i] != 0).any())]
+    matrix = matrix[:, [*range(slots + 2), *(slots + 2 + i for i in used)]]
+    kept = [tracer.atoms[draws[i]] for i in used]
+    variances = {a.variance for a in kept if a.variance is not None}
+    _, level, _, base = tracer.evaluations[segment - 1] if segment else (0, None, 0, tracer.evaluations[0][3])
+    return Row(
+        level=level,
+        base=base,
+        matrix=matrix,
+        draws=tuple(a.draw for a in kept if a.draw is not None),
+        variance=variances.pop() if variances else None,
+    )

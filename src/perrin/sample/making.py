@@ -1,0 +1,82 @@
+"""`make_plan`: trace a rule over a grid and freeze the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from perrin.errors import PerrinError
+from perrin.process.schedule import Schedule
+from perrin.registry import grids, rules
+from perrin.sample.compiling import compile_rows
+from perrin.sample.plan import Plan
+from perrin.sample.rule import Rule
+from perrin.sample.tracing import trace
+
+MAX_SLOTS = 5
+
+
+def make_plan(
+    rule: str | Rule,
+    schedule: Schedule | None = None,
+    *,
+    steps: int | None = None,
+    grid: str | Sequence[float] = "logsnr",
+    **options: Any,
+) -> Plan:
+    """Compile a rule on a grid.
+
+    Args:
+        rule: a registry name (`perrin.sample.rules`), or a `Rule`.
+        schedule: lays the named grid; not needed for explicit levels.
+        steps: number of steps of a named grid.
+        grid: 'time', 'logsnr', 'karras' or 'cosine', or rising levels (the last may be inf, the first -inf).
+        options: of the rule, such as `churn` of edm_heun.
+
+    Raises:
+        PerrinError: an unknown name, levels that do not rise, an option that the rule does not have, or a rule
+            that is not linear.
+
+    Example:
+        >>> from perrin.process import vp
+        >>> make_plan("dpmpp_2m", vp(), steps=12).nfe
+        12
+    """
+    found = rules[rule] if isinstance(rule, str) else rule
+    levels = _levels(schedule, steps, grid)
+    _check_options(found, options)
+    first = trace(found.function, levels, found.raw_noise, options)
+    rows, slots = compile_rows(first)
+    again, _ = compile_rows(trace(found.function, levels, found.raw_noise, options))
+    if len(rows) != len(again) or any(not torch.equal(a.matrix, b.matrix) for a, b in zip(rows, again, strict=True)):
+        raise PerrinError(f"rule {found.name!r} gives another table each time it runs; it must depend on levels alone")
+    declared = found.evaluations(levels, **options)
+    return Plan(found.name, tuple(levels), tuple(rows), slots, dict(options), declared, found.exact_on_point_mass)
+
+
+def _levels(schedule: Schedule | None, steps: int | None, grid: str | Sequence[float]) -> list[float]:
+    if isinstance(grid, str):
+        lay = grids[grid]
+        if schedule is None or steps is None:
+            raise PerrinError(f"grid {grid!r} needs a schedule and a number of steps: make_plan(rule, vp(), steps=20)")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise PerrinError(f"steps = {steps!r} must be a whole number of at least 1")
+        levels = [float(v) for v in lay(schedule, steps)]
+    else:
+        levels = [float(v) for v in grid]
+    if len(levels) < 2 or not all(a < b for a, b in zip(levels, levels[1:], strict=False)):
+        raise PerrinError(f"a grid needs at least two levels, each above the one before; got {levels[:6]}")
+    return levels
+
+
+def _check_options(rule: Rule, options: dict[str, Any]) -> None:
+    import inspect
+
+    from perrin.registry import unknown
+
+    known = [n for n, p in inspect.signature(rule.function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of solver {rule.name!r}", name, known)
