@@ -1,8 +1,9 @@
 """The rules of the race, the same for every contender.
 
-A contender trains for a number of CPU-seconds of its own process (`time.process_time`, all threads, one is allowed)
-and is then asked for class-balanced digits. The clock runs while the contender is built, compiled and trained, and
-while batches are drawn; it stands still while the data file is read and while samples are drawn.
+A contender trains for a number of CPU-seconds of its own process (`time.process_time`; one thread
+is allowed) and is then asked for class-balanced digits. The clock runs while the contender is
+built, compiled and trained and while batches are drawn; it stands still while the data file is read
+and while samples are drawn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,15 +44,16 @@ class Contender(Protocol):
 def arguments(description: str | None) -> argparse.Namespace:
     """The command line that every contender understands."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, required=True, help="mnist.npz with train_images and train_labels")
-    parser.add_argument("--out", type=Path, required=True, help="folder for run.json and the samples")
-    parser.add_argument("--lr", type=float, required=True)
-    parser.add_argument("--cpu-seconds", type=float, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--checkpoints", type=int, default=1, help="4: samples at 1/8, 1/4, 1/2 and all of the budget")
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0], help="weights to sample with at the end")
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a contender's own option")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="an .npz with train_images and train_labels")
+    add("--out", type=Path, required=True, help="folder for run.json and the samples")
+    add("--lr", type=float, required=True)
+    add("--cpu-seconds", type=float, required=True)
+    add("--seed", type=int, default=0)
+    add("--checkpoints", type=int, default=1, help="4: at 1/8, 1/4, 1/2 and all of the budget")
+    add("--samples", type=int, default=2000)
+    add("--guidance", type=float, nargs="+", default=[1.0], help="weights of the last samples")
+    add("--option", action="append", default=[], metavar="NAME=VALUE", help="its own option")
     return parser.parse_args()
 
 
@@ -91,49 +94,47 @@ def balanced_labels(count: int) -> Tensor:
 def draw(contender: Contender, count: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
     """`count` class-balanced samples, uint8 [count, 28, 28], with the labels asked for."""
     labels = balanced_labels(count)
-    images = torch.cat([contender.sample(part, guidance).float().cpu() for part in labels.split(SAMPLING_BATCH)])
+    drawn = [contender.sample(part, guidance).float().cpu() for part in labels.split(SAMPLING_BATCH)]
+    images = torch.cat(drawn)
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).squeeze(1)
     return pixels.numpy(), labels.numpy().astype(np.uint8)
 
 
-def race(name: str, build: Callable[..., Contender], given: argparse.Namespace, versions: dict[str, str]) -> None:
-    """Train `build(**options)` for the budget, leave samples at the checkpoints and `run.json` at the end."""
+def race(package: str, build: Callable[..., Contender], given: argparse.Namespace) -> None:
+    """Train `build(**options)` for the budget; leaves samples at the checkpoints and, last, `run.json`."""
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
     with np.load(given.data) as data:
         images, labels = torch.from_numpy(data["train_images"]), torch.from_numpy(data["train_labels"]).long()
     given.out.mkdir(parents=True, exist_ok=True)
-    started, paused = time.process_time(), 0.0
+    started, paused, steps, reached = time.process_time(), 0.0, 0, []
     contender = build(**options(given.option))
     source = batches(images, labels, contender.batch_size, given.seed)
     marks = [given.cpu_seconds / 2**k for k in reversed(range(given.checkpoints))]
-    steps, reached = 0, []
     while marks:
         spent = time.process_time() - started - paused
         if spent >= marks[0]:
-            resting = time.process_time()
-            weights = given.guidance if len(marks) == 1 else given.guidance[:1]
-            reached.append({"cpu_seconds": spent, "steps": steps, "images_seen": steps * contender.batch_size})
-            reached[-1]["samples"] = samples_at(contender, given, round(marks.pop(0)), weights)
-            reached[-1]["sample_cpu_seconds"] = time.process_time() - resting
-            paused += time.process_time() - resting
+            point = {"cpu_seconds": spent, "steps": steps, "images_seen": steps * contender.batch_size}
+            reached.append(point | samples_at(contender, given, marks.pop(0)))
+            paused += reached[-1]["sample_cpu_seconds"]
             continue
         contender.step(*next(source), learning_rate(given.lr, spent / given.cpu_seconds))
         steps += 1
-    record = {"name": name, "lr": given.lr, "budget": given.cpu_seconds, "seed": given.seed, "checkpoints": reached}
-    record |= {"parameters": contender.parameter_count(), "settings": contender.settings, "versions": versions}
+    record = {"name": package, "versions": {name: version(name) for name in (package, "torch")}}
+    record |= {"lr": given.lr, "seed": given.seed, "samples": given.samples, "checkpoints": reached}
+    record |= {"parameters": contender.parameter_count(), "settings": contender.settings}
     finish(given.out, record)
 
 
-def samples_at(contender: Contender, given: argparse.Namespace, mark: int, weights: list[float]) -> dict[str, str]:
-    """Write `samples_<budget>_w<weight>.npz` for every guidance weight; weight -> file name."""
-    written = {}
-    for weight in weights:
+def samples_at(contender: Contender, given: argparse.Namespace, mark: float) -> dict[str, Any]:
+    """Write `samples_<budget>_w<weight>.npz`: every guidance weight at the end, the first one on the way."""
+    started, written = time.process_time(), {}
+    for weight in given.guidance if mark == given.cpu_seconds else given.guidance[:1]:
         torch.manual_seed(given.seed + 1)
         images, labels = draw(contender, given.samples, weight)
-        written[f"{weight:g}"] = f"samples_{mark}_w{weight:g}.npz"
+        written[f"{weight:g}"] = f"samples_{mark:.0f}_w{weight:g}.npz"
         np.savez_compressed(given.out / written[f"{weight:g}"], images=images, labels=labels)
-    return written
+    return {"samples": written, "sample_cpu_seconds": time.process_time() - started}
 
 
 def finish(folder: Path, record: dict[str, Any]) -> None:

@@ -175,7 +175,6 @@ def test_paths_without_images_get_one_clear_line(tmp_path, write_png, noise):
     (tmp_path / "other" / "a.wav").write_bytes(b"x")
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "a.npz").write_bytes(b"x")
-    (tmp_path / "a.parquet").write_bytes(b"x")
     single = write_png(tmp_path / "a.png", noise(4, 4))
     for path, message in [
         (tmp_path / "empty", "it is empty"),
@@ -183,7 +182,6 @@ def test_paths_without_images_get_one_clear_line(tmp_path, write_png, noise):
         (tmp_path / "a.txt", "not a kind of file with images"),
         (tmp_path / "absent", "no file or folder"),
         (tmp_path / "a.npz", "cannot read"),
-        (tmp_path / "a.parquet", "as parquet"),
         (single, "one image; give its folder"),
     ]:
         with pytest.raises(PerrinError, match=message) as error:
@@ -228,6 +226,21 @@ def parquet(path, **columns):
 
     pq.write_table(pa.table(columns), path, row_group_size=2)
     return path
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.parquet").write_bytes(b"x")
+    with pytest.raises(PerrinError, match=r"cannot read .* as parquet") as error:
+        Images.open(tmp_path / "a.parquet")
+    one_line(error)
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"x")
+    monkeypatch.setattr("perrin.kinds.images.parquet.find_spec", lambda name: None)
+    with pytest.raises(PerrinError, match=r"pip install 'perrin\[parquet\]'"):
+        Images.open(tmp_path / "a.parquet")
 
 
 def test_parquet_bytes_labels_and_names(tmp_path, png_bytes, noise):
@@ -350,7 +363,8 @@ def test_mnist_is_whole(sample_data):
     assert Images.codec.fit(test).shape == (1, 28, 28)
 
 
-def test_real_jpeg_in_parquet(sample_data):
+def test_real_slices_in_parquet(sample_data):
+    pytest.importorskip("pyarrow")
     dataset = Images.open(sample_data("medical/brain_mri_128.parquet"), subset="test")
     assert len(dataset) == 100
     assert dataset.classes == ["no_tumor", "glioma_tumor", "meningioma_tumor", "pituitary_tumor"]

@@ -47,3 +47,14 @@ def test_equal_distances_take_the_lower_index() -> None:
 def test_too_small_a_reference_is_refused() -> None:
     with pytest.raises(PerrinError, match="k = 4 nearest neighbours asked of a reference set of 3"):
         nearest_distances(torch.zeros(2, 1), torch.zeros(3, 1), k=4)
+
+
+def test_neighbours_closer_together_than_rounding_are_still_in_order() -> None:
+    # Each point has copies moved by 3, 1 and 2 times 2^-10; the matrix product cannot tell the four apart.
+    points = (torch.randn(50, 16, generator=torch.Generator().manual_seed(3)) * 250 * 1024).round() / 1024
+    moved = [points + torch.eye(16)[0] * shift / 1024 for shift in (3, 1, 2)]
+    distances, indices = nearest_distances(points, torch.cat([*moved, points]), k=1)
+    assert torch.equal(indices[:, 0], torch.arange(150, 200))
+    assert bool((distances == 0).all())
+    distances, _ = nearest_distances(points, torch.cat(moved), k=3)
+    assert torch.equal(distances * 1024, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64).expand(50, 3))

@@ -44,7 +44,7 @@ def emit(facts: Any) -> None:
 
 @contextmanager
 def progress(task: str, total: int | None = None, every: float = 5.0) -> Iterator[Callable[..., None]]:
-    """A progress display on standard error; yields `advance(done=1, note="")`.
+    """A progress display on standard error; yields `advance(done=1, note="", total=total)`.
 
     A bar on a terminal, otherwise a line at most every `every` seconds and one at the end, so that logs stay
     short. Standard output is left to results.
@@ -72,20 +72,24 @@ def _bar(task: str, total: int | None) -> Iterator[Callable[..., None]]:
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True)) as display:
         row = display.add_task(task, total=total, note="")
-        yield lambda done=1, note="": display.update(row, advance=done, note=note)
+
+        def advance(done: int = 1, note: str = "", total: int | None = total) -> None:
+            display.update(row, advance=done, note=note, total=total)
+
+        yield advance
 
 
 def _lines(task: str, total: int | None, every: float) -> Iterator[Callable[..., None]]:
-    count, last_note, start = 0, "", time.monotonic()
+    count, last_note, whole, start = 0, "", total, time.monotonic()
     due = start + every
 
     def write() -> None:
-        share = f"{count}/{total}" if total else f"{count}"
+        share = f"{count}/{whole}" if whole else f"{count}"
         print(f"{task}: {share} in {time.monotonic() - start:.0f} s {last_note}".rstrip(), file=sys.stderr)
 
-    def advance(done: int = 1, note: str = "") -> None:
-        nonlocal count, last_note, due
-        count, last_note = count + done, note
+    def advance(done: int = 1, note: str = "", total: int | None = total) -> None:
+        nonlocal count, last_note, due, whole
+        count, last_note, whole = count + done, note, total
         if time.monotonic() >= due:
             write()
             due = time.monotonic() + every

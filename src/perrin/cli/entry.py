@@ -21,7 +21,14 @@ import perrin
 from perrin.errors import PerrinError
 from perrin.registry import unknown
 
-VERBS = ("models", "doctor")  # in the order of --help; each is the file of that name beside this one
+VERBS = (
+    "train",
+    "sample",
+    "evaluate",
+    "models",
+    "doctor",
+    "repro",
+)  # in the order of --help; each is the file of that name
 
 
 class Verbs(TyperGroup):

@@ -2,7 +2,7 @@ r"""Denoisers that are exactly right: the ground truth of tests, documents and b
 
 For data N(m, s^2), x = alpha clean + sigma noise has the posterior (Bayes)
 
-    mean = (alpha s^2 x + sigma^2 m) / (alpha^2 s^2 + sigma^2),   variance = s^2 sigma^2 / (alpha^2 s^2 + sigma^2)
+    mean = (alpha s^2 x + sigma^2 m) / n,   variance = s^2 sigma^2 / n,   n = alpha^2 s^2 + sigma^2
 
 and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64.
 """
@@ -28,7 +28,9 @@ class Gaussian:
         variance: whether predictions carry the posterior variance (rules then use it).
     """
 
-    def __init__(self, mean: Tensor | float = 0.0, std: Tensor | float = 1.0, *, variance: bool = False) -> None:
+    def __init__(
+        self, mean: Tensor | float = 0.0, std: Tensor | float = 1.0, *, variance: bool = False
+    ) -> None:
         self.mean = torch.as_tensor(mean, dtype=torch.float64)
         self.std = torch.as_tensor(std, dtype=torch.float64)
         if bool((self.std < 0).any()):
@@ -126,7 +128,7 @@ class Mixture:
 
 
 class Empirical(Mixture):
-    """The denoiser of a finite set of points [K, *shape], each blurred by `std` (0: the points themselves)."""
+    """The denoiser of a finite set of points [K, *shape], each blurred by `std` (0: the points alone)."""
 
     def __init__(self, points: Tensor, std: float = 0.0, *, variance: bool = False) -> None:
         super().__init__(points, std, variance=variance)

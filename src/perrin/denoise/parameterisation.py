@@ -6,9 +6,12 @@ With x = alpha clean + sigma noise in unit coordinates and F the raw output:
     noise          D = (x - sigma F) / alpha                              (Ho et al. 2020)
     v              D = alpha x - sigma F,  F = alpha noise - sigma clean   (Salimans and Ho 2022)
     flow_velocity  D = y - t F,  F = noise - clean,  y = x (1-t) / alpha  (Lipman et al. 2022)
-    score          D = (x + sigma^2 s F) / alpha,  F = grad log p(y),  y = s x, s the schedule's scale (Song et al. 2021)
-    edm            D = c_skip x + c_out F(c_in x)                         (Karras et al. 2022, table 1), in unit coordinates
-                   c_skip = sd^2 alpha / n,  c_out = sigma sd / sqrt(n),  c_in = 1 / sqrt(n),  n = sigma^2 + sd^2 alpha^2
+    score          D = (x + sigma^2 s F) / alpha,  F = grad log p(y),  y = s x    (Song et al. 2021)
+    edm            D = c_skip x + c_out F(c_in x)                         (Karras et al. 2022, table 1)
+                   c_skip = sd^2 alpha / n,  c_out = sigma sd / sqrt(n),  c_in = 1 / sqrt(n),
+                   n = sigma^2 + sd^2 alpha^2, in unit coordinates
+
+s is the scale of the schedule that the network was trained with, 1 without one.
 
 All are linear in F: D = skip x + out F. `out` also converts losses: |D - clean| = out |F - target|.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,7 +29,8 @@ from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.process.schedule import Schedule
 
-Coefficients = tuple[Tensor, Tensor]
+Coefficients: TypeAlias = tuple[Tensor, Tensor]
+OfLevel: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class Parameterisation:
 
     name: str
     coefficients: Callable[[Tensor], Coefficients]
-    scale: Callable[[Tensor], Tensor]
-    time: Callable[[Tensor], Tensor]
+    scale: OfLevel
+    time: OfLevel
     needs_signal: bool = False
 
     def check(self, level: Tensor) -> None:
@@ -61,11 +65,11 @@ class Parameterisation:
             )
 
 
-def _own(schedule: Schedule | None) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Network input in the schedule's own coordinates and time; unit coordinates and -level/8 without one."""
+def _own(schedule: Schedule | None) -> tuple[OfLevel, OfLevel]:
+    """(scale, time) of a schedule's own coordinates; unit coordinates and -level/8 without one."""
     if schedule is None:
-        return {"scale": torch.ones_like, "time": noise_time}
-    return {"scale": lambda level: schedule.scale(schedule.time(level)), "time": schedule.time}
+        return torch.ones_like, noise_time
+    return lambda level: schedule.scale(schedule.time(level)), schedule.time
 
 
 def noise_time(level: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ def noise_time(level: Tensor) -> Tensor:
 def clean(schedule: Schedule | None = None) -> Parameterisation:
     """The network outputs the clean state."""
     return Parameterisation(
-        "clean", lambda level: (torch.zeros_like(level), torch.ones_like(level)), **_own(schedule)
+        "clean", lambda level: (torch.zeros_like(level), torch.ones_like(level)), *_own(schedule)
     )
 
 
@@ -85,16 +89,14 @@ def noise(schedule: Schedule | None = None) -> Parameterisation:
     return Parameterisation(
         "noise",
         lambda level: (1 / levels.alpha(level), -levels.ratio(level)),
+        *_own(schedule),
         needs_signal=True,
-        **_own(schedule),
     )
 
 
 def v(schedule: Schedule | None = None) -> Parameterisation:
     """The network outputs v = alpha noise - sigma clean, in unit coordinates."""
-    return Parameterisation(
-        "v", lambda level: (levels.alpha(level), -levels.sigma(level)), **_own(schedule)
-    )
+    return Parameterisation("v", lambda level: (levels.alpha(level), -levels.sigma(level)), *_own(schedule))
 
 
 def flow_velocity(schedule: Schedule | None = None) -> Parameterisation:
@@ -104,18 +106,18 @@ def flow_velocity(schedule: Schedule | None = None) -> Parameterisation:
         t = torch.sigmoid(-0.5 * level)  # (1-t)/t = alpha/sigma
         return 1 / (levels.alpha(level) + levels.sigma(level)), -t
 
-    return Parameterisation("flow_velocity", coefficients, **_own(schedule))
+    return Parameterisation("flow_velocity", coefficients, *_own(schedule))
 
 
 def score(schedule: Schedule | None = None) -> Parameterisation:
     """The network outputs grad log p in the schedule's own coordinates; undefined at zero SNR."""
-    own = _own(schedule)
+    scale, time = _own(schedule)
 
     def coefficients(level: Tensor) -> Coefficients:
         alpha = levels.alpha(level)
-        return 1 / alpha, levels.sigma(level) ** 2 * own["scale"](level) / alpha
+        return 1 / alpha, levels.sigma(level) ** 2 * scale(level) / alpha
 
-    return Parameterisation("score", coefficients, needs_signal=True, **own)
+    return Parameterisation("score", coefficients, scale, time, needs_signal=True)
 
 
 def edm(schedule: Schedule | None = None, sigma_data: float = 0.5) -> Parameterisation:

@@ -40,7 +40,7 @@ class Prediction:
     variance: State | None = None
 
     def noise_at(self, x: State, level: Tensor) -> State:
-        """The noise prediction: the raw one where there is one, else (x - alpha mean) / sigma. `level` [B]."""
+        """The raw noise prediction where there is one, else (x - alpha mean) / sigma. `level` [B]."""
         if self.noise is not None:
             return self.noise
         alpha, sigma = levels.alpha(level), levels.sigma(level)
@@ -54,9 +54,7 @@ class Prediction:
     def velocity(self, x: State, level: Tensor) -> State:
         """dx/dlevel of the probability flow at `level` [B], in unit coordinates."""
         alpha = levels.alpha(level)
-        return map_leaves(
-            lambda m, y: 0.5 * expand(alpha, y) * (m - expand(alpha, y) * y), self.mean, x
-        )
+        return map_leaves(lambda m, y: 0.5 * expand(alpha, y) * (m - expand(alpha, y) * y), self.mean, x)
 
 
 class Denoiser(Protocol):
@@ -74,8 +72,8 @@ class Denoiser(Protocol):
 def unconditional(condition: Condition) -> dict[str, Tensor] | None:
     """The condition that asks for nothing: labels become -1, other tensors NaN; names and shapes stay.
 
-    Keeping the names lets conditional and unconditional rows share one batch of the network. Perrin's networks
-    take -1 and NaN as "not given", item by item; zero would be a value like any other.
+    Keeping the names lets conditional and unconditional rows share one batch of the network. Perrin's own
+    networks take -1 and NaN as "not given", item by item; zero would be a value like any other.
     """
     if condition is None:
         return None

@@ -67,6 +67,8 @@ def figures(
     Raises:
         PerrinError: too few items, shapes or label counts that differ, or values that are not finite.
     """
+    generated_states = generated_states.detach().to("cpu", torch.float32)  # samples may come from a device
+    asked_labels = None if asked_labels is None else asked_labels.cpu()
     sets = {"generated": generated_states, "training": train_states, "test": test_states}
     _check(sets, {"generated": asked_labels, "training": train_labels, "test": test_labels}, k)
     generated, asked = _draw(generated_states, asked_labels, MOST, seed)

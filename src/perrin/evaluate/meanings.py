@@ -67,8 +67,8 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
     for name, label, better, meaning in _MEANINGS:
         value, stem = number(name), name.removesuffix("_distance").removesuffix("_unguided")
         if value is not None:
-            baseline, ceiling, control = (
-                number(f"{stem}_{kind}") for kind in ("baseline", "ceiling", "control")
-            )
-            table.append(Row(name, label, value, baseline, ceiling, control, better, meaning))
+            stderr = number(f"{name}_stderr")
+            note = meaning if stderr is None else f"{meaning}; standard error {stderr:.2g}"
+            baseline, ceiling = number(f"{stem}_baseline"), number(f"{stem}_ceiling")
+            table.append(Row(name, label, value, baseline, ceiling, number(f"{name}_control"), better, note))
     return table

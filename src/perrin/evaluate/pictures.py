@@ -15,10 +15,11 @@ from torch import Tensor
 
 Picture: TypeAlias = Callable[[Tensor], Image.Image | None]
 GREY = (136, 136, 136, 255)  # readable on white and on black
+GAP = 4
 
 
-def tile(images: Sequence[Image.Image], columns: int, *, gap: int = 4, cell: int = 48) -> Image.Image:
-    """`images` in rows of `columns` on a transparent ground; small ones are enlarged to about `cell` pixels."""
+def tile(images: Sequence[Image.Image], columns: int, *, gap: int = GAP, cell: int = 48) -> Image.Image:
+    """`images` in rows of `columns` on a transparent ground; small ones enlarged to about `cell` pixels."""
     width, height = (max(side) for side in zip(*(image.size for image in images), strict=True))
     factor = max(1, round(cell / max(width, height)))
     width, height = width * factor, height * factor
@@ -36,7 +37,7 @@ def tile(images: Sequence[Image.Image], columns: int, *, gap: int = 4, cell: int
 
 def _labelled(sheet: Image.Image, names: Sequence[str]) -> Image.Image:
     """`sheet` with one name at the left of each of its `len(names)` rows."""
-    step = (sheet.height + 4) / len(names)
+    step = (sheet.height + GAP) / len(names)
     font = ImageFont.load_default(max(11, min(18, round(step / 3))))
     margin = 10 + round(max(font.getlength(name[:14]) for name in names))
     wide = Image.new("RGBA", (sheet.width + margin, sheet.height), (0, 0, 0, 0))
@@ -64,7 +65,7 @@ def class_grid(
 
     Without labels: the first `columns` squared samples, unnamed. None for data without pictures.
     """
-    if labels is None:
+    if labels is None or int(labels.max()) < 0:
         images = _singles(states[: columns * columns], picture)
         return tile(images, columns) if images else None
     present = [int(label) for label in labels.unique() if label >= 0][:20]

@@ -2,9 +2,9 @@ r"""Classifier-free guidance (Ho and Salimans 2022), on an interval of levels (K
 
     mean = unconditional + w (conditional - unconditional)
 
-w = 1 is no guidance, w = 0 ignores the condition. The combination is linear at a fixed state, so that it is the same
-for every parameterisation. Intervals are in levels and do not move with the number of steps. Rescaling (Lin et al.
-2024) is done on the clean mean for the same reason.
+w = 1 is no guidance, w = 0 ignores the condition. The combination is linear at a fixed state, so that it is
+the same for every parameterisation. Intervals are in levels and do not move with the number of steps.
+Rescaling (Lin et al. 2024) is done on the clean mean for the same reason.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ClassifierFree(Guide):
 
 
 def _rescaled(guided: Tensor, conditional: Tensor, w: Tensor, amount: float) -> Tensor:
-    """Bring each item's standard deviation back towards the conditional one's; per item, never over the batch."""
+    """Bring each item's standard deviation back towards its conditional one's, never over the batch."""
     axes = tuple(range(1, guided.dim()))
     ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True).clamp(min=1e-12)
     return torch.where((w == 0) | (w == 1), guided, (amount * ratio + (1 - amount)) * guided)

@@ -1,11 +1,13 @@
 r"""Thresholding: keep the predicted clean state inside its range.
 
     static   mean <- clip(mean, low, high)
-    dynamic  mean <- clip(mean, -s, s) / s * limit,  s = max(limit, quantile of |mean| per item)   (Saharia et al. 2022)
+    dynamic  mean <- clip(mean, -s, s) / s * limit,  s = max(limit, quantile of an item's |mean|)
 
-Clipping changes the clean estimate; what the noise should then be is a choice. By default it is the noise that
-belongs to the clipped mean, so that state and prediction agree; `noise="raw"` keeps the network's own for rules that
-step with it (ab_k, deis_k).
+The second is of Saharia et al. 2022.
+
+Clipping changes the clean estimate; what the noise should then be is a choice. By default it is the noise
+that belongs to the clipped mean, so that state and prediction agree; `noise="raw"` keeps the network's own
+for rules that step with it (ab_k, deis_k).
 """
 
 from __future__ import annotations
@@ -60,7 +62,12 @@ class DynamicThreshold(_Thresholding):
     """Shrink a mean that leaves [-limit, limit] by a quantile of its own size, item by item."""
 
     def __init__(
-        self, denoiser: Denoiser, quantile: float = 0.995, limit: float = 1.0, *, noise: NoiseChoice = "derived"
+        self,
+        denoiser: Denoiser,
+        quantile: float = 0.995,
+        limit: float = 1.0,
+        *,
+        noise: NoiseChoice = "derived",
     ) -> None:
         super().__init__(denoiser, noise)
         if not 0 < quantile <= 1 or limit <= 0:

@@ -11,7 +11,7 @@ from perrin.process.state import State
 
 
 class Guide(nn.Module):
-    """A denoiser made of another one; a module, so that devices and parameters are those of the wrapped network."""
+    """A denoiser made of another one; a module, with the devices and parameters of the wrapped network."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__()

@@ -1,52 +1,13 @@
-"""Files that are whole or absent, and the cache of what is costly to compute twice.
-
-A file is written under a temporary name beside its own and renamed when complete, so that a full disk or a
-kill leaves the old file or none, never half of one.
-"""
+"""Names of files in messages, and keys of what is cached because it is costly to compute twice."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
-
-from perrin.errors import PerrinError
 
 # What is smaller is simply held in memory; what is larger is memory-mapped, through the cache if need be.
 MEMORY_LIMIT = 1 << 28
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary neighbour to write to; it becomes `path` when the block ends well and is removed otherwise.
-
-    Raises:
-        PerrinError: for any OSError (a full disk, a folder that cannot be written), naming the file.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise PerrinError(f"cannot write '{path}': {error.strerror or error}") from error
-    finally:
-        _remove(part)
-
-
-def _remove(part: Path) -> None:
-    with suppress(OSError):  # its folder is not one, or has gone: nothing was written
-        part.unlink(missing_ok=True)
-
-
-def cache_folder(*parts: str) -> Path:
-    """Where derived files are: `$PERRIN_CACHE`, else `$XDG_CACHE_HOME/perrin`, else `~/.cache/perrin`."""
-    own = os.environ.get("PERRIN_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perrin"
-    return base.joinpath(*parts)
 
 
 def fingerprint(files: Iterable[Path], *facts: object) -> str:

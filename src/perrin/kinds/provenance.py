@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import replacing
+from perrin.saving import replacing
 
 CHUNK = "perrin"
 

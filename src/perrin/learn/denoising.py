@@ -7,7 +7,7 @@ It is a function of the items' seeds and of u in (0, 1), never of the batch: tra
 
 from __future__ import annotations
 
-
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,14 +20,14 @@ from perrin.learn.laws import Law, lognormal
 from perrin.learn.weighting import Weight, edm
 from perrin.process import gaussian
 from perrin.process.state import State, batch_size, leaves, like, map_leaves
-from perrin.sample.noise import normals, uniforms
+from perrin.sample.noise import bits, normals, uniforms
 
 Metric = Literal["squared", "pseudo_huber"]
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of a batch: `value` [B] (weighted, differentiable), `level` [B], and the clean state's error [B]."""
+    """Losses of a batch: `value` [B] (weighted, differentiable), `level` [B], the clean state's error [B]."""
 
     value: Tensor
     level: Tensor
@@ -77,12 +77,16 @@ class Denoising:
             u: float64 [B] in (0, 1) for the law; drawn from the seeds by default. Stratified over the batch
                 it lowers the gradient's variance.
         """
-        # three streams of one seed, kept apart by an offset of the counter's key
-        choices = uniforms(seeds, 2)
+        # one hashed seed for the choices and one a leaf: neighbouring seeds share nothing
+        named = bits(seeds, 1 + len(leaves(clean)))
+        choices = uniforms(named[:, 0], 2)
         level = self.law(choices[:, 0] if u is None else u)
         parts = leaves(clean)
         noise = like(
-            {n: normals(seeds + 1 + i, v.shape[1:], v.dtype).to(v.device) for i, (n, v) in enumerate(parts.items())},
+            {
+                n: normals(named[:, 1 + i], v.shape[1:], v.dtype).to(v.device)
+                for i, (n, v) in enumerate(parts.items())
+            },
             clean,
         )
         condition = _dropped(condition, choices[:, 1] < self.drop) if self.drop else condition
@@ -93,11 +97,13 @@ class Denoising:
         return Losses(self.weight(level).to(error.dtype) * error, level, error)
 
     def _error(self, mean: Tensor, clean: Tensor) -> Tensor:
-        square = (mean.float() - clean.float()).pow(2).flatten(1)
+        wide = torch.promote_types(clean.dtype, torch.float32)  # half precision is too coarse for a loss
+        square: Tensor = (mean.to(wide) - clean.to(wide)).pow(2).flatten(1)
         if self.metric == "squared":
             return square.mean(1)
-        c = 0.00054 * square.shape[1] ** 0.5  # their constant, scaled by the root of the dimension
-        return (torch.sqrt(square.sum(1) + c**2) - c) / square.shape[1] ** 0.5
+        root = math.sqrt(square.shape[1])
+        c = 0.00054 * root  # their constant, scaled by the root of the dimension
+        return (torch.sqrt(square.sum(1) + c**2) - c) / root
 
 
 def _dropped(condition: Condition, drop: Tensor) -> Condition:
@@ -144,6 +150,6 @@ def objective(
 
 
 def stratified(shift: Tensor | float, index: Tensor, count: int) -> Tensor:
-    """u in (0, 1), one in each of `count` equal strata, by one shared shift in [0, 1) (Kingma et al. 2021)."""
+    """u in (0, 1), one in each of `count` strata, by one shared shift in [0, 1) (Kingma et al. 2021)."""
     u = (index.to(torch.float64) + shift) / count
     return u.clamp(1e-9, 1 - 1e-9)

@@ -1,8 +1,8 @@
-r"""Laws of levels: at which noise to train. Each maps u in (0, 1) to a level, so that any u (stratified too) will do.
+r"""Laws of levels: at which noise to train. Each maps u in (0, 1) to a level; u may be stratified.
 
-    lognormal      log(sigma/alpha) ~ N(mean, std^2)       (Karras et al. 2022)
-    uniform_time   t uniform in a schedule's own time      (Ho et al. 2020; Song et al. 2021)
-    uniform_level  log SNR uniform                         (Kingma et al. 2021)
+lognormal      log(sigma/alpha) ~ N(mean, std^2)       (Karras et al. 2022)
+uniform_time   t uniform in a schedule's own time      (Ho et al. 2020; Song et al. 2021)
+uniform_level  log SNR uniform                         (Kingma et al. 2021)
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 r"""Loss weights as functions of the level, on the squared error of the clean state, |D - clean|^2.
 
-    edm      1/sigma^2 + ... = (sigma^2 + sd^2 alpha^2) / (sigma sd)^2, one over c_out^2   (Karras et al. 2022)
-    simple   SNR: the plain noise loss                                                     (Ho et al. 2020)
-    min_snr  min(SNR, gamma)                                                               (Hang et al. 2023)
-    sigmoid  SNR sigmoid(bias - level): the noise loss, faded towards clean levels         (Hoogeboom et al. 2024)
-    uniform  1
+edm      1/sigma^2 + ... = (sigma^2 + sd^2 alpha^2) / (sigma sd)^2, one over c_out^2   (Karras et al. 2022)
+simple   SNR: the plain noise loss                                                     (Ho et al. 2020)
+min_snr  min(SNR, gamma)                                                               (Hang et al. 2023)
+sigmoid  SNR sigmoid(bias - level): the noise loss, faded towards clean levels         (Hoogeboom et al. 2024)
+uniform  1
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ r"""The one Gaussian process, in unit coordinates, with the level as its clock.
     posterior   x given x' and clean: Gaussian, `posterior`
     SDE         dx = -(sigma^2/2) x dl + sigma dw,   l = -level rising (the derived SDE of every schedule)
 
-Every isotropic Gaussian process of the field is this one up to a schedule's scale and clock (Kingma et al. 2021).
-A state is a tensor or named leaves; functions here act on one leaf.
+Every isotropic Gaussian process of the field is this one up to a schedule's scale and clock (Kingma et al.
+2021). A state is a tensor or named leaves; functions here act on one leaf.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def marginal(clean: Tensor, level: Tensor, noise: Tensor) -> Tensor:
 
 
 def transition(before: Level, after: Level) -> tuple[Tensor, Tensor]:
-    """(scale, std) of the step to a noisier level: x_after = scale x_before + std noise, `after` <= `before`."""
+    """(scale, std) of the step to a noisier level: x_after = scale x_before + std noise."""
     before, after = float64(before), float64(after)
     scale = torch.exp(levels.log_alpha(after) - levels.log_alpha(before))
     return scale, levels.sigma(after) * torch.sqrt(shrink(before, after))

@@ -49,15 +49,8 @@ def level_of_ratio(ratio: Level) -> Tensor:
     return -2.0 * torch.log(float64(ratio))
 
 
-def level_of_log_alpha_squared(log_alpha_squared: Level) -> Tensor:
-    """The level with a given log(alpha^2) <= 0 in a variance-preserving process: -log(expm1(-log alpha^2))."""
-    b = -float64(log_alpha_squared)
-    # log(expm1(b)) = b + log(-expm1(-b)) does not overflow for large b
-    return -(b + torch.log(-torch.expm1(-b)))
-
-
 def minus_log_alpha_squared(level: Level) -> Tensor:
-    """-log(alpha^2) = log(1 + exp(-level)), the inverse of `level_of_log_alpha_squared` up to the sign."""
+    """-log(alpha^2) = log(1 + exp(-level)) in a variance-preserving process."""
     return -logsigmoid(float64(level))
 
 

@@ -3,7 +3,7 @@ r"""What every schedule is: a map t <-> level and a scale (Kingma et al. 2021; K
 A schedule is a named Gaussian process of the literature, `y_t = alpha_t clean + sigma_t noise`. In unit
 coordinates, `x = y / scale_t` with `scale_t = sqrt(alpha_t^2 + sigma_t^2)`, all of them are the same process
 and differ only in how their own time `t` maps to the level. A subclass gives that map, its inverse and the
-scale; coefficients, derivatives and the SDE follow here and are written once.
+scale, or the coefficients (`Coefficients`); all else, the SDE included, follows here and is written once.
 
 `t` rises from clean to noise, over `schedule.times = (clean end, noise end)`.
 """
@@ -43,13 +43,21 @@ class Schedule(ABC):
         """sqrt(alpha_t^2 + sigma_t^2): own coordinates = scale * unit coordinates. One for VP processes."""
         return torch.ones_like(float64(t))
 
+    def log_alpha(self, t: Level) -> Tensor:
+        """log(alpha_t); its derivative is the SDE's drift."""
+        return torch.log(self.scale(t)) + levels.log_alpha(self.level(t))
+
+    def variance(self, t: Level) -> Tensor:
+        """sigma_t^2, in the schedule's own coordinates."""
+        return (self.scale(t) * levels.sigma(self.level(t))) ** 2
+
     def alpha(self, t: Level) -> Tensor:
         """Scale of the clean state at time t, in the schedule's own coordinates."""
-        return self.scale(t) * levels.alpha(self.level(t))
+        return torch.exp(self.log_alpha(t))
 
     def sigma(self, t: Level) -> Tensor:
         """Standard deviation of the noise at time t, in the schedule's own coordinates."""
-        return self.scale(t) * levels.sigma(self.level(t))
+        return torch.sqrt(self.variance(t))
 
     @property
     def level_range(self) -> tuple[float, float]:
@@ -58,8 +66,8 @@ class Schedule(ABC):
         return max(noisy, CLIP[0]), min(clean, CLIP[1])
 
     def d_level(self, t: Level) -> Tensor:
-        """d level / dt (negative)."""
-        return _derivative(self.level, t)
+        """d level / dt (negative; -inf where the level is infinite)."""
+        return torch.where(torch.isinf(self.level(t)), -torch.inf, _derivative(self.level, t))
 
     def d_log_scale(self, t: Level) -> Tensor:
         """d log scale / dt."""
@@ -67,20 +75,42 @@ class Schedule(ABC):
 
     def drift(self, t: Level) -> Tensor:
         """f(t) of the forward SDE dy = f(t) y dt + g(t) dw, that is d log alpha_t / dt."""
-        # log alpha_t = log scale + logsigmoid(level) / 2, whose derivative needs sigma^2 = sigmoid(-level)
-        return self.d_log_scale(t) + 0.5 * levels.sigma(self.level(t)) ** 2 * self.d_level(t)
+        return _derivative(self.log_alpha, t)
 
     def diffusion(self, t: Level) -> Tensor:
-        """g(t) >= 0 of the forward SDE: g^2 = d sigma_t^2/dt - 2 f sigma_t^2 = -sigma_t^2 d level/dt."""
-        return self.sigma(t) * torch.sqrt(-self.d_level(t))
+        """g(t) >= 0 of the forward SDE: g^2 = d sigma_t^2 / dt - 2 f sigma_t^2."""
+        return torch.sqrt(_derivative(self.variance, t) - 2 * self.drift(t) * self.variance(t))
 
     def config(self) -> dict[str, object]:
         """The JSON-able options that rebuild this schedule, with its registry name."""
         return {"name": type(self).__name__.lower(), **vars(self)}
 
 
+class Coefficients(Schedule):
+    """A schedule by its coefficients: a subclass gives `log_alpha`, `variance` and `time`.
+
+    Both are smooth at the clean end, where the level is infinite, so that drift and diffusion are exact there too.
+    """
+
+    @abstractmethod
+    def log_alpha(self, t: Level) -> Tensor:
+        """log(alpha_t)."""
+
+    @abstractmethod
+    def variance(self, t: Level) -> Tensor:
+        """sigma_t^2."""
+
+    def level(self, t: Level) -> Tensor:
+        """log(alpha_t^2 / sigma_t^2)."""
+        return 2 * self.log_alpha(t) - torch.log(self.variance(t))
+
+    def scale(self, t: Level) -> Tensor:
+        """sqrt(alpha_t^2 + sigma_t^2)."""
+        return torch.sqrt(torch.exp(2 * self.log_alpha(t)) + self.variance(t))
+
+
 def _derivative(function: Callable[[Tensor], Tensor], t: Level) -> Tensor:
-    """Elementwise derivative by automatic differentiation: one formula per schedule, no second one to err in."""
+    """Elementwise derivative by automatic differentiation: no second formula to err in."""
     with torch.enable_grad():
         u = float64(t).detach().clone().requires_grad_(True)
         value = function(u)

@@ -1,9 +1,9 @@
 r"""Grids: the levels at which a sampler evaluates. n steps have n + 1 levels and the last is +inf (clean).
 
-    time    uniform in the schedule's own time, from its noisy end
-    logsnr  uniform in level over the schedule's `level_range` (Lu et al. 2022)
-    karras  uniform in (sigma/alpha)^(1/rho), rho = 7, over `level_range` (Karras et al. 2022, equation 5)
-    cosine  uniform in the angle arctan(sigma/alpha), from the schedule's noisiest level
+time    uniform in the schedule's own time, from its noisy end
+logsnr  uniform in level over the schedule's `level_range` (Lu et al. 2022)
+karras  uniform in (sigma/alpha)^(1/rho), rho = 7, over `level_range` (Karras et al. 2022, equation 5)
+cosine  uniform in the angle arctan(sigma/alpha), from the schedule's noisiest level
 """
 
 from __future__ import annotations

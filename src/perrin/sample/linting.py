@@ -1,13 +1,14 @@
 r"""What `Plan.check` verifies, on the table alone and in closed form.
 
-The point mass: when all data are one point c, the denoiser answers D = c and E = (x - alpha c)/sigma, so every
-slot is (coefficient) c + noise of a known covariance. A sound table keeps, at every evaluation, the coefficient
-alpha and the noise sigma of the level that the denoiser is told.
+The point mass: when all data are one point c, the denoiser answers D = c and E = (x - alpha c)/sigma, so
+every slot is (coefficient) c + noise of a known covariance. A sound table keeps, at every evaluation, the
+coefficient alpha and the noise sigma of the level that the denoiser is told.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -68,21 +69,27 @@ def _noise(plan: Plan) -> None:
     """Path increments must be disjoint and lie inside the grid; every other draw has a name of its own."""
     draws = [(index, d) for index, row in enumerate(plan.rows) for d in row.draws]
     path = sorted((d.start, d.stop, index) for index, d in draws if d.stream == "path")
-    for (_, stop, _), (start, _, index) in zip(path, path[1:], strict=False):
+    for (_, stop, _), (start, _, index) in pairwise(path):
         if start < stop:
-            raise PerrinError(f"{_name(plan)}, row {index}: path noise over an interval that was drawn before")
+            raise PerrinError(
+                f"{_name(plan)}, row {index}: path noise over an interval that was drawn before"
+            )
     if len({d for _, d in draws}) != len(draws):
         raise PerrinError(f"{_name(plan)} draws the same noise twice")
     for start, stop, index in path:
         if not (plan.grid[0] <= start < stop <= plan.grid[-1]):
-            raise PerrinError(f"{_name(plan)}, row {index}: path noise over ({start}, {stop}), outside the grid")
+            raise PerrinError(
+                f"{_name(plan)}, row {index}: path noise over ({start}, {stop}), outside the grid"
+            )
 
 
 def _endpoints(plan: Plan, states: list[Tensor]) -> None:
     if plan.levels[0] != plan.grid[0] or plan.levels[-1] != plan.grid[-1]:
         raise PerrinError(f"{_name(plan)} does not run from the grid's first level to its last")
     if plan.grid[-1] == math.inf and float(states[-1][0][1:].norm()) > TOLERANCE:
-        raise PerrinError(f"{_name(plan)} leaves noise of {float(states[-1][0][1:].norm()):.3g} in its output")
+        raise PerrinError(
+            f"{_name(plan)} leaves noise of {float(states[-1][0][1:].norm()):.3g} in its output"
+        )
 
 
 def _compare(plan: Plan, index: int, state: Tensor, level: float) -> None:
@@ -90,7 +97,8 @@ def _compare(plan: Plan, index: int, state: Tensor, level: float) -> None:
     for what, found, right in (("signal", float(state[0]), alpha), ("noise", float(state[1:].norm()), sigma)):
         if abs(found - right) > TOLERANCE:
             raise PerrinError(
-                f"{_name(plan)}, row {index}: on a point mass the {what} is {found:.12g} and the level says {right:.12g}"
+                f"{_name(plan)}, row {index}: on a point mass the {what} is {found:.12g} "
+                f"and the level says {right:.12g}"
             )
 
 

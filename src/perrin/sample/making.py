@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,8 +37,8 @@ def make_plan(
         options: of the rule, such as `churn` of edm_heun.
 
     Raises:
-        PerrinError: an unknown name, levels that do not rise, an option that the rule does not have, or a rule
-            that is not linear.
+        PerrinError: an unknown name, levels that do not rise, an option that the rule does not have, or a
+            rule that is not linear.
 
     Example:
         >>> from perrin.process import vp
@@ -50,23 +51,31 @@ def make_plan(
     first = trace(found.function, levels, found.raw_noise, options)
     rows, slots = compile_rows(first)
     again, _ = compile_rows(trace(found.function, levels, found.raw_noise, options))
-    if len(rows) != len(again) or any(not torch.equal(a.matrix, b.matrix) for a, b in zip(rows, again, strict=True)):
-        raise PerrinError(f"rule {found.name!r} gives another table each time it runs; it must depend on levels alone")
+    if len(rows) != len(again) or any(
+        not torch.equal(a.matrix, b.matrix) for a, b in zip(rows, again, strict=True)
+    ):
+        raise PerrinError(
+            f"rule {found.name!r} gives another table each time it runs; it must depend on levels alone"
+        )
     declared = found.evaluations(levels, **options)
-    return Plan(found.name, tuple(levels), tuple(rows), slots, dict(options), declared, found.exact_on_point_mass)
+    return Plan(
+        found.name, tuple(levels), tuple(rows), slots, dict(options), declared, found.exact_on_point_mass
+    )
 
 
 def _levels(schedule: Schedule | None, steps: int | None, grid: str | Sequence[float]) -> list[float]:
     if isinstance(grid, str):
         lay = grids[grid]
         if schedule is None or steps is None:
-            raise PerrinError(f"grid {grid!r} needs a schedule and a number of steps: make_plan(rule, vp(), steps=20)")
+            raise PerrinError(
+                f"grid {grid!r} needs a schedule and a number of steps: make_plan(rule, vp(), steps=20)"
+            )
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PerrinError(f"steps = {steps!r} must be a whole number of at least 1")
         levels = [float(v) for v in lay(schedule, steps)]
     else:
         levels = [float(v) for v in grid]
-    if len(levels) < 2 or not all(a < b for a, b in zip(levels, levels[1:], strict=False)):
+    if len(levels) < 2 or not all(a < b for a, b in pairwise(levels)):
         raise PerrinError(f"a grid needs at least two levels, each above the one before; got {levels[:6]}")
     return levels
 

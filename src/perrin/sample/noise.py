@@ -1,8 +1,9 @@
 r"""Noise as a function of its name: (key, leaf, stream, interval, visit), never of call order or batch size.
 
-A 64-bit hash of the name seeds a counter; SplitMix64's finaliser (Steele, Lea and Flood 2014) turns the counter
-into bits, and the Box-Muller transform bits into normals. It is plain integer arithmetic on tensors: the same
-numbers on every device (up to the last bit of log and cos), for a batch at once, without generator objects.
+A 64-bit hash of the name seeds a counter; SplitMix64's finaliser (Steele, Lea and Flood 2014) turns the
+counter into bits, and the Box-Muller transform bits into normals. It is plain integer arithmetic on tensors:
+the same numbers on every device (up to the last bit of log and cos), for a batch at once, without generator
+objects.
 """
 
 from __future__ import annotations

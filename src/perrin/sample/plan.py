@@ -4,15 +4,14 @@ A row evaluates the denoiser at x_eval and then maps
 
     [x_base, x_eval, kept..., D, E, z...]  ->  [x_base, x_eval, kept...]
 
-D is the predicted clean state, E the raw noise prediction (only for rules that use it), z the row's unit normals.
-A plan depends on levels alone: it serves every model, schedule and state shape.
+D is the predicted clean state, E the raw noise prediction (only for rules that use it), z the row's unit
+normals. A plan depends on levels alone: it serves every model, schedule and state shape.
 """
 
 from __future__ import annotations
 
 import json
 import math
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +112,7 @@ class Plan:
         return any(row.draws for row in self.rows)
 
     def check(self) -> None:
-        """Lint the table: causality, endpoints, declared evaluations, the point mass where the rule is exact on it.
+        """Lint the table: causality, endpoints, declared evaluations, the point mass where the rule is exact.
 
         Raises:
             PerrinError: the first thing that is wrong, with its row.
@@ -133,6 +132,10 @@ class Plan:
         if not rest:
             raise PerrinError(f"the grid ends at level {self.grid[-1]}; it cannot start at {level}")
         return make_plan(self.rule, grid=[level, *rest], **self.options)
+
+    def recipe(self) -> dict[str, Any]:
+        """Rule, options and grid, JSON-able: what `make_plan` needs to build this table again."""
+        return {"rule": self.rule, "options": self.options, "grid": [_number(v) for v in self.grid]}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; floats survive exactly."""
@@ -167,7 +170,9 @@ class Plan:
         if not isinstance(data, dict) or data.get("format") != "perrin-plan":
             raise PerrinError(f"{where} is not a plan (no 'format': 'perrin-plan')")
         if data.get("version") != FORMAT:
-            raise PerrinError(f"{where} has plan version {data.get('version')}; this Perrin reads version {FORMAT}")
+            raise PerrinError(
+                f"{where} has plan version {data.get('version')}; this Perrin reads version {FORMAT}"
+            )
         try:
             return _read(data)
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -195,7 +200,7 @@ def _number(value: float) -> float | str:
 
 def _read(data: dict[str, Any]) -> Plan:
     slots = int(data["slots"])
-    rows = []
+    rows: list[Row] = []
     for r in data["rows"]:
         draws = tuple(Draw(str(d[0]), float(d[1]), float(d[2]), int(d[3])) for d in r["draws"])
         matrix = torch.tensor(r["matrix"], dtype=torch.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def finite_steps(grid: Sequence[float]) -> int:
     """How many steps of a grid touch no infinite level."""
-    return sum(math.isfinite(a) and math.isfinite(b) for a, b in zip(grid, grid[1:], strict=False))
+    return sum(math.isfinite(a) and math.isfinite(b) for a, b in pairwise(grid))
 
 
 def two_stage(grid: Sequence[float], **options: Any) -> int:
@@ -35,8 +36,8 @@ class Rule:
         order: global order in the step, history supplied; weak order where `stochastic`.
         start_order: the order when started by itself, from one state.
         stochastic: whether it draws noise.
-        exact_on_point_mass: whether the state's true noise level is what the denoiser is told, at any step size,
-            when all data are one point.
+        exact_on_point_mass: whether the state's true noise level is what the denoiser is told, at any step
+            size, when all data are one point.
         evaluations: `(grid levels, options) -> network evaluations`.
         raw_noise: whether it steps with the raw noise prediction (the E column of the table).
     """

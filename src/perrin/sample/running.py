@@ -145,7 +145,9 @@ class _Run:
         while active:
             slots = self.tick(active, row_of, slots)
             row_of = [r + 1 for r in row_of]
-            stays = [i for i, (a, r) in enumerate(zip(active, row_of, strict=True)) if r < len(self.plans[a].rows)]
+            stays = [
+                i for i, (a, r) in enumerate(zip(active, row_of, strict=True)) if r < len(self.plans[a].rows)
+            ]
             for i in set(range(len(active))) - set(stays):
                 results[active[i]] = _take(slots[0], [i])
             if len(stays) < len(active):
@@ -182,7 +184,12 @@ class _Run:
         return _scatter(self.denoiser(_take(x, asked), levels, condition), asked, x)
 
     def _report(
-        self, active: list[int], plans: list[Plan], row_of: list[int], slots: Slots, prediction: Prediction | None
+        self,
+        active: list[int],
+        plans: list[Plan],
+        row_of: list[int],
+        slots: Slots,
+        prediction: Prediction | None,
     ) -> None:
         self.count += 1
         if self.trace is None and self.callback is None:
@@ -199,11 +206,12 @@ class _Run:
 def prior(
     keys: Sequence[Key], plans: Sequence[Plan], shape: Shape, dtype: torch.dtype, device: torch.device | str
 ) -> State:
-    """N(0, I): what every process is at its noisy end, in unit coordinates; the path's increment from -inf."""
+    """N(0, I), every process at its noisy end in unit coordinates: the path's increment from -inf."""
     parts = {}
     for name, size in leaves(shape).items():
         seeds = [
-            seed_of(key, name, "path", -torch.inf, plan.grid[0], -1) for key, plan in zip(keys, plans, strict=True)
+            seed_of(key, name, "path", -torch.inf, plan.grid[0], -1)
+            for key, plan in zip(keys, plans, strict=True)
         ]
         parts[name] = normals(seed_tensor(seeds, device), tuple(size), dtype)
     return like(parts, shape)
@@ -251,4 +259,6 @@ def _scatter(prediction: Prediction, items: list[int], x: State) -> Prediction:
     def spread(part: State | None) -> State | None:
         return None if part is None else map_leaves(place, part, x)
 
-    return Prediction(map_leaves(place, prediction.mean, x), spread(prediction.noise), spread(prediction.variance))
+    return Prediction(
+        map_leaves(place, prediction.mean, x), spread(prediction.noise), spread(prediction.variance)
+    )

@@ -1,15 +1,16 @@
 r"""`advance`: one tick, in which every sample moves by its own row of its own plan.
 
-The update is a sum of products, elementwise, in one fixed order, with coefficients cast once to the state's dtype.
-Products and sums are separate operations, since a fused multiply-add would round differently in a vector's tail.
-So the rounding does not depend on the batch: a sample alone, or beside strangers on other rows of other plans, is
-the same sample bit for bit (as far as the denoiser itself works row by row).
+The update is a sum of products, elementwise, in one fixed order, with coefficients cast once to the state's
+dtype. Products and sums are separate operations, since a fused multiply-add would round differently in a
+vector's tail. So the rounding does not depend on the batch: a sample alone, or beside strangers on other rows
+of other plans, is the same sample bit for bit (as far as the denoiser itself works row by row).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,8 +23,8 @@ from perrin.sample.noise import Key, normals, seed_of, seed_tensor
 from perrin.sample.plan import DRAW, MEAN, NOISE, Plan, Row
 from perrin.sample.tracing import Draw
 
-Slots = list[State]
-Source = Callable[[int], Tensor]
+Slots: TypeAlias = list[State]
+Source: TypeAlias = Callable[[int], Tensor]
 
 
 def start_slots(plan: Plan, x: State, count: int | None = None) -> Slots:
@@ -60,12 +61,14 @@ def advance(
     """
     row_of = _rows(plans, rows, len(keys))
     shared = all(row is row_of[0] for row in row_of)
-    raw = None
+    raw: dict[str, Tensor] | None = None
     if predictions is not None and any(row.uses_noise for row in row_of):
         raw = leaves(predictions.noise_at(slots[1], _levels(row_of, slots[1])))
-    mean = leaves(predictions.mean) if predictions is not None else {}
-    variance = leaves(predictions.variance) if predictions is not None and predictions.variance is not None else {}
-    old = [leaves(slot) for slot in slots]
+    mean: dict[str, Tensor] = leaves(predictions.mean) if predictions is not None else {}
+    variance = (
+        leaves(predictions.variance) if predictions is not None and predictions.variance is not None else {}
+    )
+    old: list[dict[str, Tensor]] = [leaves(slot) for slot in slots]
     new: list[dict[str, Tensor]] = [{} for _ in slots]
     for name in old[0]:
         draws = _draws(row_of, shared, name, keys, old[0][name], variance.get(name))

@@ -2,7 +2,8 @@ r"""Running a rule on symbols: every value is a linear combination of what a sam
 
 The inputs, called atoms, are the start state, each prediction (mean D, raw noise E) and each normal draw z.
 States and evaluation points become atoms of their own as they are made, so that the table built from a trace
-carries the state itself and never rebuilds it from its history. `perrin.sample.compiling` turns a trace into rows.
+carries the state itself and never rebuilds it from its history. `perrin.sample.compiling` turns a trace into
+rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from perrin.process import gaussian, levels
 
 
 class Linear:
-    """A linear combination of atoms; only sums and multiples by numbers exist, so a rule cannot be non-linear."""
+    """A linear combination of atoms; only sums and multiples exist, so a rule cannot be non-linear."""
 
     __array_ufunc__ = None  # numpy's scalars must leave the arithmetic to us
     __slots__ = ("terms",)
@@ -36,7 +37,9 @@ class Linear:
             raise _not_linear("multiplies two states")
         factor = float(factor)
         if not math.isfinite(factor):
-            raise PerrinError(f"a rule multiplies a state by {factor}; a row at an infinite level needs its own form")
+            raise PerrinError(
+                f"a rule multiplies a state by {factor}; a row at an infinite level needs its own form"
+            )
         return Linear({k: factor * v for k, v in self.terms.items() if factor * v != 0.0})
 
     def __radd__(self, other: Linear) -> Linear:
@@ -63,7 +66,9 @@ class Linear:
 
 
 def _not_linear(what: str) -> PerrinError:
-    return PerrinError(f"the rule is not linear: it {what}; a rule may only add states and multiply them by numbers")
+    return PerrinError(
+        f"the rule is not linear: it {what}; a rule may only add states and multiply them by numbers"
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Output:
-    """A prediction inside a trace: where it was made, its mean, and its noise (raw where the rule asks for it)."""
+    """A prediction in a trace: where it was made, its mean, its noise (raw where the rule asks for it)."""
 
     at: Point
     mean: Linear
@@ -170,7 +175,9 @@ class Tracer:
         """
         inside = sorted((d.start, d.stop, a) for d, a in self.path if d.start < stop and d.stop > start)
         if any(a < start or b > stop for a, b, _ in inside):
-            raise PerrinError(f"a rule asks for noise over ({start}, {stop}), a part of an interval drawn before")
+            raise PerrinError(
+                f"a rule asks for noise over ({start}, {stop}), a part of an interval drawn before"
+            )
         pieces, low = [], start
         for a, b, atom in [*inside, (stop, stop, -1)]:
             if a > low:
@@ -208,7 +215,9 @@ class Step:
         history: predictions of earlier evaluations, the latest first.
     """
 
-    def __init__(self, tracer: Tracer, s: Point, t: Point, x: Linear, history: list[Output], index: int, count: int):
+    def __init__(
+        self, tracer: Tracer, s: Point, t: Point, x: Linear, history: list[Output], index: int, count: int
+    ):
         self._tracer = tracer
         self.s, self.t, self.x = s, t, x
         self.history, self.index, self.count = history, index, count
@@ -245,7 +254,9 @@ def transfer(x: Linear, mean: Linear, s: Point, t: Point) -> Linear:
     return t.alpha * mean + (t.sigma / s.sigma) * (x - s.alpha * mean)
 
 
-def trace(function: Callable[..., Linear], grid: list[float], raw_noise: bool, options: dict[str, Any]) -> Tracer:
+def trace(
+    function: Callable[..., Linear], grid: list[float], raw_noise: bool, options: dict[str, Any]
+) -> Tracer:
     """Run the rule over the grid on symbols.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from perrin.kinds.arrays.codec import ArrayCodec
 from perrin.kinds.arrays.opening import open_arrays
+from perrin.kinds.arrays.saving import read_saved
 from perrin.kinds.provenance import read_provenance
 
 __all__ = ["ArrayCodec", "Arrays", "open_arrays", "read_provenance"]
@@ -19,3 +20,4 @@ class Arrays:
 
     codec = ArrayCodec
     open = staticmethod(open_arrays)
+    read_saved = staticmethod(read_saved)

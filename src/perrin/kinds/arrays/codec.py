@@ -79,6 +79,11 @@ class ArrayCodec:
         spread = sigma_data(lambda items: codec.encode(items).state, dataset)
         return cls(first.shape, dataset.classes, spread, mean, std, dtype, columns)
 
+    @property
+    def augments(self) -> bool:
+        """Whether seeds change what `encode` gives: never."""
+        return False
+
     def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
         """Items of this codec's shape to states `[B, *shape]`; nothing is random, so seeds do nothing."""
         for item in items:

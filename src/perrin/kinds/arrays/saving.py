@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import replacing
 from perrin.kinds.provenance import write_sidecar
+from perrin.saving import replacing
 
 
 def save_arrays(
@@ -92,3 +92,14 @@ def _write_csv(
     encoded = text.getvalue().encode()
     with replacing(path) as part:
         part.write_bytes(gzip.compress(encoded, mtime=0) if path.suffix == ".gz" else encoded)
+
+
+def read_saved(path: Path) -> np.ndarray:
+    """The values of a file that `save_arrays` wrote, `[N, *shape]`."""
+    if path.name.lower().endswith((".csv", ".csv.gz")):
+        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
+        with opened as lines:
+            rows = list(csv.DictReader(lines))
+        return np.array([[float(v) for k, v in row.items() if k != "label"] for row in rows])
+    held = np.load(path, allow_pickle=False)
+    return held if isinstance(held, np.ndarray) else held["values"]

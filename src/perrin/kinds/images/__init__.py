@@ -8,7 +8,7 @@ batch = codec.encode([dataset[0], dataset[1]])        # state [2, 3, 64, 64]
 from __future__ import annotations
 
 from perrin.kinds.images.codec import ImageCodec
-from perrin.kinds.images.gallery import save_animation
+from perrin.kinds.images.gallery import read_png, save_animation
 from perrin.kinds.images.opening import open_images
 from perrin.kinds.provenance import read_provenance
 
@@ -20,3 +20,4 @@ class Images:
 
     codec = ImageCodec
     open = staticmethod(open_images)
+    read_saved = staticmethod(read_png)

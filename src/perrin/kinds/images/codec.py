@@ -88,6 +88,11 @@ class ImageCodec:
             shape, dataset.classes, sigma_data(lambda items: codec.encode(items).state, dataset), crop, flip
         )
 
+    @property
+    def augments(self) -> bool:
+        """Whether seeds change what `encode` gives."""
+        return self.crop == "random" or self.flip != "none"
+
     def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
         """uint8 images of any size to states `[B, C, H, W]`; crop and flip follow each item's seed."""
         chosen = seeds if seeds is not None else [None] * len(items)

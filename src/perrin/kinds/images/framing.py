@@ -47,7 +47,7 @@ def _cover(pixels: np.ndarray, size: tuple[int, int], right: float, down: float)
     height, width = pixels.shape[:2]
     scale = min(height / size[0], width / size[1])  # source pixels per target pixel
     window = (scale * size[1], scale * size[0])
-    left, top = right * (width - window[0]), down * (height - window[1])
-    # rounding must not push the box past the border
+    # rounding must not push the box past any border
+    left, top = max(0.0, right * (width - window[0])), max(0.0, down * (height - window[1]))
     box = (left, top, min(left + window[0], width), min(top + window[1], height))
     return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import replacing
 from perrin.kinds.provenance import png_text
+from perrin.saving import replacing
 
 TILE = 64  # pixels: smaller images are enlarged to about this side, each pixel a sharp square
 GAP = 2
@@ -68,6 +68,12 @@ def save_png(image: Image.Image, path: Path, provenance: Mapping[str, Any]) -> P
     with replacing(path) as part:
         image.save(part, format="PNG", pnginfo=png_text(provenance))
     return path
+
+
+def read_png(path: Path) -> np.ndarray:
+    """The pixels of a file that `save_images` wrote, a grid as one picture."""
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def _file_name(index: Any, label: Any, classes: Sequence[str] | None) -> str:

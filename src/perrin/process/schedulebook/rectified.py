@@ -7,20 +7,24 @@ from torch import Tensor
 
 from perrin.errors import PerrinError
 from perrin.process.levels import Level, float64
-from perrin.process.schedule import Schedule
+from perrin.process.schedule import Coefficients
 
 
-class Flow(Schedule):
-    """The straight line from data to noise; `shift` > 1 moves time towards noise (Esser et al. 2024, eq. 23)."""
+class Flow(Coefficients):
+    """The straight line from data to noise; `shift` > 1 moves towards noise (Esser et al. 2024, eq. 23)."""
 
     def __init__(self, shift: float = 1.0) -> None:
         if shift <= 0:
             raise PerrinError(f"shift = {shift} must be > 0")
         self.shift = shift
 
-    def _sigma(self, t: Level) -> Tensor:
+    def log_alpha(self, t: Level) -> Tensor:
         t = float64(t)
-        return self.shift * t / (1 + (self.shift - 1) * t)
+        return torch.log1p(-t) - torch.log1p((self.shift - 1) * t)
+
+    def variance(self, t: Level) -> Tensor:
+        t = float64(t)
+        return (self.shift * t / (1 + (self.shift - 1) * t)) ** 2
 
     def level(self, t: Level) -> Tensor:
         t = float64(t)
@@ -29,10 +33,6 @@ class Flow(Schedule):
 
     def time(self, level: Level) -> Tensor:
         return 1 / (1 + self.shift * torch.exp(0.5 * float64(level)))
-
-    def scale(self, t: Level) -> Tensor:
-        s = self._sigma(t)
-        return torch.sqrt((1 - s) ** 2 + s**2)
 
 
 def flow(shift: float = 1.0) -> Flow:

@@ -1,1 +1,1 @@
-"""The rules, a family a file. In every formula s is the step's noisier level, t its cleaner one, h = lam_t - lam_s."""
+"""The rules, a family a file. In every formula a step goes from s to the cleaner t, h = lam_t - lam_s."""

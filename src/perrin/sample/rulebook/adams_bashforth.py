@@ -29,7 +29,9 @@ def _lagrange(nodes: list[float], index: int, u: np.ndarray) -> np.ndarray:
     return value
 
 
-def _adams(step: Step, count: int, coordinate: Callable[[float], float], density: Callable[..., np.ndarray]) -> Linear:
+def _adams(
+    step: Step, count: int, coordinate: Callable[[float], float], density: Callable[..., np.ndarray]
+) -> Linear:
     """`coordinate` maps lam to the polynomials' variable u; `density` is d rho / du."""
     s, t = step.s, step.t
     now = step.predict()

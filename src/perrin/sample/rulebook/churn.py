@@ -1,7 +1,8 @@
-r"""EDM's stochastic sampler: raise the noise a little, then take Heun's step from there (Karras et al. 2022, algorithm 2).
+r"""EDM's stochastic sampler: raise the noise a little, then take Heun's step (Karras et al. 2022, algorithm
+2).
 
-    gamma = min(churn / N, sqrt(2) - 1) while low <= rho <= high;   rho' = rho (1 + gamma)
-    y' = y + sqrt(rho'^2 - rho^2) z,   then Heun from rho' to rho_t
+gamma = min(churn / N, sqrt(2) - 1) while low <= rho <= high;   rho' = rho (1 + gamma)
+y' = y + sqrt(rho'^2 - rho^2) z,   then Heun from rho' to rho_t
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def edm_heun(
 ) -> Linear:
     """Heun with churn: `churn` is S_churn, [low, high] the range of sigma/alpha in which noise is added."""
     if noise != 1.0:
-        raise PerrinError(f"noise = {noise}: noise other than 1 gives the output a wrong variance; leave it at 1")
+        raise PerrinError(
+            f"noise = {noise}: noise other than 1 gives the output a wrong variance; leave it at 1"
+        )
     if churn < 0:
         raise PerrinError(f"churn = {churn} must be >= 0")
     s, x = step.s, step.x

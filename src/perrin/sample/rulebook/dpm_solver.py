@@ -1,4 +1,4 @@
-r"""DPM-Solver++ for the probability flow: predictions of the clean state, polynomial in lam = log(alpha/sigma).
+r"""DPM-Solver++ for the probability flow: clean-state predictions, polynomial in lam = log(alpha/sigma).
 
     x_t = (sigma_t/sigma_s) x_s + alpha_t (1 - e^-h) D'      (Lu et al. 2022b, equation 8)
 
@@ -56,6 +56,6 @@ def dpmpp_3m(step: Step) -> Linear:
     if len(past) == 1:
         return euler + t.alpha * linear * slope
     r1 = (past[0].at.lam - past[1].at.lam) / h
-    # Newton's form D + slope v + curve v (v + r0); the published code halves the last term and loses its order
+    # Newton's form D + slope v + curve v (v + r0); the published code halves its last term and loses order
     curve = (slope - (past[0].mean - past[1].mean) / r1) / (r0 + r1)
     return euler + t.alpha * linear * (slope + r0 * curve) + t.alpha * square * curve

@@ -2,8 +2,8 @@ r"""DPM-Solver++ for the reverse SDE: the same predictions, with the path's nois
 
     x_t = (sigma_t/sigma_s) e^-h x_s + alpha_t (1 - e^-2h) D' + sigma_t sqrt(1 - e^-2h) z
 
-(Lu et al. 2022b, section 5 and appendix; k-diffusion's dpmpp_sde and dpmpp_2m_sde at eta = 1), which is the posterior
-of DDPM with an extrapolated prediction.
+(Lu et al. 2022b, section 5 and appendix; k-diffusion's dpmpp_sde and dpmpp_2m_sde at eta = 1), which is the
+posterior of DDPM with an extrapolated prediction.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def dpmpp_sde(step: Step) -> Linear:
 
 @rule("dpmpp_2m_sde", order=2, stochastic=True)
 def dpmpp_2m_sde(step: Step, *, eta: float = 1.0) -> Linear:
-    """DPM-Solver++ 2M SDE (midpoint form): the last two predictions and fresh noise; eta = 0 is close to dpmpp_2m."""
+    """DPM-Solver++ 2M SDE (midpoint form): the last two predictions and fresh noise; eta = 0 is dpmpp_2m."""
     s, t = step.s, step.t
     now = step.predict()
     if not t.finite:

@@ -2,7 +2,7 @@ r"""First-order rules: one prediction, held constant over the step.
 
     ddim             x_t = alpha_t D + sigma_t E                          (Song, Meng and Ermon 2021, eta = 0)
     ddpm             x_t ~ q(x_t given x_s, clean = D)                    (Ho et al. 2020, equation 7)
-    euler_ancestral  x_t = alpha_t D + sqrt(sigma_t^2 - up^2) E + up z    (DDIM's eta; k-diffusion's ancestral step)
+    euler_ancestral  x_t = alpha_t D + sqrt(sigma_t^2 - up^2) E + up z    (DDIM's eta; k-diffusion)
 
 E = (x - alpha_s D) / sigma_s. With eta = 1 the last two are the same map.
 """

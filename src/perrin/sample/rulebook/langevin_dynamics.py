@@ -2,9 +2,9 @@ r"""Langevin dynamics at a fixed level, as the step that is exact when the predi
 
     x <- alpha D + rho (x - alpha D) + sqrt(1 - rho^2) sigma z,    rho = exp(-strength h / corrections)
 
-(an Ornstein-Uhlenbeck process around the prediction). Tying rho to the step h lets its bias vanish as steps are
-refined. The unadjusted step of Song et al. 2021 (algorithm 4) adds noise that is not exact on a point mass, and its
-step size pools norms over the batch; neither happens here.
+(an Ornstein-Uhlenbeck process around the prediction). Tying rho to the step h lets its bias vanish as steps
+are refined. The unadjusted step of Song et al. 2021 (algorithm 4) adds noise that is not exact on a point
+mass, and its step size pools norms over the batch; neither happens here.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ def langevin(step: Step, *, corrections: int = 1, strength: float = 1.0) -> Line
 
 @rule("predictor_corrector", order=1, stochastic=True, evaluations=_evaluations)
 def predictor_corrector(step: Step, *, corrections: int = 1, strength: float = 1.0) -> Linear:
-    """A reverse-SDE step to the next level, then Langevin corrections there (Song et al. 2021, section 4.2)."""
+    """A reverse-SDE step to the next level, then Langevin corrections there (Song et al. 2021, sec. 4.2)."""
     x = ancestral(step, step.x, step.predict().mean, step.s, step.t)
     return _correct(step, x, step.t, corrections, strength) if step.finite else x

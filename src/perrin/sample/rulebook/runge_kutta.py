@@ -3,8 +3,8 @@ r"""Second-order one-step rules in the coordinates of EDM, y = x/alpha and rho =
     heun   y_t = y + (rho_t - rho_s) (E_s + E_t) / 2     (Karras et al. 2022, algorithm 1)
     dpm_2  y_t = y + (rho_t - rho_s) E_m, rho_m the geometric mean   (k-diffusion's DPM-Solver-2)
 
-Both are written as the first-order step plus a correction by a difference of noises, which keeps its digits where
-alpha is small.
+Both are written as the first-order step plus a correction by a difference of noises, which keeps its digits
+where alpha is small.
 """
 
 from __future__ import annotations

@@ -1,0 +1,178 @@
+"""`load` and `train`: the two verbs of the library, wiring names to rooms."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perrin.errors import PerrinError
+from perrin.model import Model, load_weights
+from perrin.saving import write_text
+from perrin.training import recipe as recipes
+from perrin.training.distributed import group
+from perrin.training.log import Log
+from perrin.training.loop import Progress, Trainer
+from perrin.training.recipe import Recipe
+from perrin.training.setup import Setup, prepare
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that training wrote.
+
+    Attributes:
+        folder: with recipe.yaml, model.safetensors, ema/, state/, log.jsonl, samples/, README.md.
+    """
+
+    folder: Path
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model."""
+        return Model.load(self.folder)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl."""
+        return Log(self.folder / "log.jsonl").read()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return recipes.validate(recipes.read(self.folder / "recipe.yaml"))
+
+
+def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model:
+    """Load a model.
+
+    Args:
+        path_or_id: a run folder, a model folder, or a Hub id such as "someone/digits".
+        device: where the network goes.
+
+    Raises:
+        PerrinError: no such model, a damaged one, or one with a pickle in it.
+
+    Example:
+        >>> import perrin
+        >>> perrin.load("runs/nothing")
+        Traceback (most recent call last):
+        ...
+        perrin.errors.PerrinError: no model at 'runs/nothing': no such folder
+    """
+    path = Path(path_or_id)
+    if path.is_dir():
+        return Model.load(path, device)
+    if path.is_file():
+        raise PerrinError(f"{path} is a file; give the model's folder")
+    from perrin import hub
+
+    if hub.is_id(str(path_or_id)):
+        return Model.load(hub.download(str(path_or_id)), device)
+    raise PerrinError(f"no model at {str(path_or_id)!r}: no such folder")
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    start: str | Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train a model.
+
+    Args:
+        recipe: a built-in recipe ("digits"), a YAML file, or a mapping; with `resume`, a run folder.
+        out: the run folder; runs/NAME by default.
+        resume: continue the run in `recipe` (or `out`) exactly where it was saved.
+        overwrite: replace a run that is there.
+        start: a model whose weights to start from.
+        device: cpu, cuda, ...
+        progress: called with (steps done, steps in all, note).
+        overrides: sections laid over the recipe, such as `training={"steps": 100}` or `data={"path": "photos"}`.
+
+    Raises:
+        PerrinError: a recipe or data that cannot be used, or training that went wrong.
+    """
+    if resume:
+        folder = Path(out or str(recipe))
+        if not (folder / "recipe.yaml").is_file():
+            raise PerrinError(f"{folder} is not a run: it has no recipe.yaml to resume")
+        chosen = recipes.validate(recipes.read(folder / "recipe.yaml"))
+    else:
+        chosen = recipes.validate(recipes.merge(recipes.read(recipe), overrides))
+        folder = Path(out or f"runs/{chosen.name}")
+    with group(device, chosen.training.batch) as members:
+        if members.first and not resume:
+            _make_room(folder, overwrite)
+        setup = prepare(chosen)
+        trainer = Trainer(setup, folder, members, progress)
+        if resume:
+            trainer.resume()
+        elif start is not None:
+            source = load(start)
+            load_weights(trainer.denoiser.net, (source.folder or Path(start)) / "model.safetensors")
+            trainer.restart_averages()
+        if members.first and not resume:
+            write_text(folder / "recipe.yaml", recipes.dump(chosen))
+        model = trainer.run()
+        if members.first:
+            write_text(folder / "README.md", card(setup, model))
+        members.wait()
+    return Run(folder)
+
+
+def _make_room(folder: Path, overwrite: bool) -> None:
+    if not (folder / "recipe.yaml").exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise PerrinError(f"{folder} holds other files; choose an empty or new folder with --out")
+        return
+    if not overwrite:
+        raise PerrinError(f"{folder} holds a run already: --resume continues it, --overwrite replaces it")
+    for name in ("state", "ema", "samples"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("log.jsonl", "model.safetensors", "model.json", "report.html", "metrics.json", "README.md"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def card(setup: Setup, model: Model) -> str:
+    """The model card: data, licence, how it was trained and how to use it."""
+    facts = setup.data.train.description
+    codec, recipe = model.codec, setup.recipe
+    parameters = sum(p.numel() for p in model.denoiser.parameters())
+    lines = [
+        f"# {recipe.name}",
+        "",
+        recipe.about or "A diffusion model trained with Perrin.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| data | {facts.get('path', '?')}, {len(setup.data.train)} items, sha256 {str(facts.get('sha256', '?'))[:16]} |",
+        f"| licence of the data | {facts.get('licence') or 'not stated: add it here before sharing'} |",
+        f"| state | {' x '.join(str(s) for s in codec.shape)} |",
+        f"| classes | {', '.join(codec.classes) if codec.classes else 'none'} |",
+        f"| network | {setup.design.net['name']}, {parameters:,} parameters, hash {model.hash} |",
+        f"| training | {model.about.get('step')} steps of {recipe.training.batch}, "
+        f"{model.about.get('train_cpu_seconds')} CPU-seconds, EMA {model.about.get('ema')} |",
+        "",
+        "```python",
+        "import perrin",
+        "",
+        'model = perrin.load("this folder or its Hub id")',
+        'model.sample(16, seed=0).save("samples")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+__all__ = ["Run", "load", "train"]

@@ -1,0 +1,73 @@
+"""`perrin evaluate`: how good a trained model is, each figure beside what makes it readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from perrin.cli.common import Device, Json, choose_device, emit, progress
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run folder; its recipe says where the data are.")],
+    samples: Annotated[int | None, typer.Option("-n", "--samples", help="How many samples to judge.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Which samples.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the solver.")] = None,
+    solver: Annotated[str | None, typer.Option("--solver", help="See perrin models --solvers.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help="Weight of the condition; 1 is none.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    r"""Judge a model against held-out data; writes metrics.json, report.html and samples.png into the run.
+
+    \b
+    Example:
+      perrin evaluate runs/digits
+      perrin evaluate runs/digits --steps 8 --solver unipc_2
+    """
+    options: dict[str, Any] = {
+        "samples": samples,
+        "seed": seed,
+        "steps": steps,
+        "solver": solver,
+        "guidance": guidance,
+    }
+    figures = judged(run, device=choose_device(device), **options)
+    if as_json:
+        emit(figures)
+        return
+    print_figures(figures)
+    print(f"\nreport: {run / 'report.html'}    picture: {run / 'samples.png'}")
+
+
+def judged(run: Path, **options: Any) -> dict[str, Any]:
+    """`evaluate.judging.judge` with a progress display."""
+    from perrin.evaluate.judging import judge
+
+    with progress("evaluating") as advance:
+        before = 0
+
+        def told(what: str, done: int, total: int) -> None:
+            nonlocal before
+            before = 0 if done < before else before
+            advance(done - before, note=what, total=total)
+            before = done
+
+        return judge(run, progress=told, **options)
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """The table of figures, for people."""
+    from perrin.evaluate.meanings import rows
+
+    print(f"\n{'':<22}{'value':>10}{'baseline':>10}{'ceiling':>10}{'control':>10}")
+    for row in rows(figures):
+        cells = (row.value, row.baseline, row.ceiling, row.control)
+        print(f"{row.label:<22}" + "".join(f"{'-' if c is None else format(c, '.3f'):>10}" for c in cells))
+    if figures.get("class_accuracy_unguided") is not None:
+        print(f"{'  without guidance':<22}{figures['class_accuracy_unguided']:>10.3f}")
+    print(f"features: {figures['features']}; baseline: {figures['baseline']}")

@@ -1,0 +1,153 @@
+"""`judge`: sample a model, compare with the data it was trained on, and write figures and report into its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perrin.contracts import Codec, Dataset
+from perrin.errors import PerrinError
+from perrin.evaluate.comparison import figures
+from perrin.evaluate.feature_cache import feature_extractor
+from perrin.evaluate.pictures import class_grid, nearest_pairs
+from perrin.evaluate.report import write_report
+from perrin.metrics import class_accuracy
+from perrin.model import Model
+from perrin.samples import Samples
+from perrin.saving import write_json
+from perrin.training import recipe as recipes
+from perrin.training.log import Log
+from perrin.training.setup import open_data
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, done, in all)."""
+
+
+def encoded(dataset: Dataset, codec: Codec) -> tuple[Tensor, Tensor | None]:
+    """All states of a dataset [N, *shape] and their labels [N] (None without classes)."""
+    states, labels = [], []
+    for start in range(0, len(dataset), 1024):
+        items = [dataset[i] for i in range(start, min(start + 1024, len(dataset)))]
+        batch = codec.encode(items)
+        states.append(batch.state)
+        if batch.condition is not None and "label" in batch.condition:
+            labels.append(batch.condition["label"])
+    return torch.cat(states), torch.cat(labels) if labels else None
+
+
+def judge(
+    folder: str | Path,
+    *,
+    samples: int | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    solver: str | None = None,
+    guidance: float | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Judge the model of a run against its own data; writes metrics.json, report.html and samples.png there.
+
+    Args:
+        folder: a run folder; its recipe says where the data are.
+        samples: how many to draw; seed: which; steps, solver, guidance: how, instead of the model's own.
+
+    Returns:
+        The figures, each with baseline, ceiling and control where there are such, and the seconds taken.
+
+    Raises:
+        PerrinError: no recipe, no held-out data, or data that have gone.
+    """
+    folder = Path(folder)
+    model = Model.load(folder, device)
+    if not (folder / "recipe.yaml").is_file():
+        raise PerrinError(f"{folder} has no recipe.yaml, so there is nothing to judge it against")
+    recipe = recipes.validate(recipes.read(folder / "recipe.yaml"))
+    data = open_data(recipe)
+    if data.test is None:
+        raise PerrinError(
+            f"{folder}: the recipe holds no data out (held_out or test); nothing honest to judge against"
+        )
+    count = samples or recipe.evaluation.samples
+    seed = recipe.evaluation.seed if seed is None else seed
+    train, train_labels = encoded(data.train, model.codec)
+    if data.validation is not None:  # held out of training, but no part of the test either
+        extra, extra_labels = encoded(data.validation, model.codec)
+        train = torch.cat([train, extra])
+        train_labels = (
+            None if train_labels is None or extra_labels is None else torch.cat([train_labels, extra_labels])
+        )
+    test, test_labels = encoded(data.test, model.codec)
+
+    started = time.process_time()
+    options: dict[str, Any] = {"seed": seed, "steps": steps, "solver": solver}
+    drawn = model.sample(count, **options, guidance=guidance, progress=_told(progress, "sampling"))
+    sampled = time.process_time() - started
+    plain = _without_guidance(model, count, options, progress) if train_labels is not None else None
+    if progress is not None:
+        progress("judging", 0, 1)
+    extractor = feature_extractor(train, train_labels, seed=0)
+    found = figures(
+        drawn.state,
+        drawn.labels,
+        train,
+        train_labels,
+        test,
+        test_labels,
+        k=recipe.evaluation.k,
+        extractor=extractor,
+    )
+    if plain is not None and plain.labels is not None:
+        read = extractor.predict(plain.state)
+        found["class_accuracy_unguided"] = None if read is None else class_accuracy(read, plain.labels)
+    found |= {
+        "train_seconds": model.about.get("train_cpu_seconds"),
+        "sample_seconds": round(sampled, 2),
+        "samples": count,
+        "evaluations_per_sample": drawn.evaluations,
+        "model_hash": model.hash,
+    }
+    _write(folder, model, drawn, train, found, recipe)
+    return found
+
+
+def _told(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(what, done, total)
+
+
+def _without_guidance(
+    model: Model, count: int, options: dict[str, Any], progress: Progress | None
+) -> Samples | None:
+    if model.sampling.guidance == 1.0:
+        return None
+    return model.sample(count, **options, guidance=1.0, progress=_told(progress, "sampling without guidance"))
+
+
+def _write(
+    folder: Path, model: Model, drawn: Samples, train: Tensor, found: dict[str, Any], recipe: recipes.Recipe
+) -> None:
+    def picture(states: Tensor) -> Any:
+        return model.codec.picture(model.codec.decode(states))
+
+    grid = drawn.picture()
+    pictures = {
+        "Samples": class_grid(drawn.state, drawn.labels, model.codec.classes, picture),
+        "Nearest training items: generated left, nearest right": nearest_pairs(
+            drawn.state, train, found["nearest"], picture
+        ),
+    }
+    write_json(folder / "metrics.json", found)
+    write_report(
+        folder / "report.html",
+        title=recipe.name,
+        figures=found,
+        pictures=pictures,
+        log=Log(folder / "log.jsonl").read(),
+        settings=recipe.model_dump(mode="json"),
+    )
+    drawn.save(folder / "samples.png") if grid is not None else drawn.save(folder / "samples.npy")

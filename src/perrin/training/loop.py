@@ -1,0 +1,295 @@
+"""The training loop: short, exact to resume, the same for one process or many.
+
+Everything random is a function of (seed, step, index of the item in the global batch), so 2N steps equal N steps,
+a kill, and N more, bit for bit. The engine is PyTorch's own (AdamW, autocast, compile, DDP).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from perrin.errors import PerrinError
+from perrin.learn.denoising import Losses
+from perrin.model import Model
+from perrin.process.state import map_leaves
+from perrin.training import checkpoint
+from perrin.training.averaging import choose, snapshot
+from perrin.training.batches import Batches, Portion
+from perrin.training.distributed import Group
+from perrin.training.ema import PowerEMA
+from perrin.training.log import Log
+from perrin.training.setup import Setup
+from perrin.training.validation import Validation
+
+Progress = Callable[[int, int, str], None]
+"""(steps done, steps in all, a note)."""
+
+DIVERGED = 100.0
+"""A smoothed loss so many times its smallest value is no longer training."""
+
+
+class Trainer:
+    """One run of training in a folder.
+
+    Args:
+        setup: what to train; folder: where; group: this process among others.
+        progress: called after every step.
+    """
+
+    def __init__(self, setup: Setup, folder: Path, group: Group, progress: Progress | None = None) -> None:
+        self.setup, self.folder, self.group, self.progress = setup, folder, group, progress
+        self.options = setup.recipe.training
+        if self.options.threads is not None:
+            torch.set_num_threads(self.options.threads)
+        torch.manual_seed(self.options.seed)
+        self.denoiser = setup.design.denoiser().to(group.device)
+        self.optimiser = torch.optim.AdamW(
+            self.denoiser.parameters(),
+            lr=self.options.lr,
+            betas=self.options.betas,
+            weight_decay=self.options.weight_decay,
+        )
+        self.ema = PowerEMA(self.weights(), self.options.ema)
+        self.module = self._module()
+        self.precision = precision(self.options.precision, group.device)
+        self.batches = Batches(
+            setup.data.train,
+            setup.codec,
+            self.options.batch,
+            self.options.seed,
+            group.rank,
+            group.world,
+            self.options.workers,
+        )
+        held = setup.data.validation
+        self.validation = Validation(held, setup, self.options.seed) if held is not None else None
+        self.log = Log(folder / "log.jsonl")
+        self.step, self.spent, self.smooth, self.least = 0, 0.0, math.nan, math.inf
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's own tensors, by name."""
+        return self.denoiser.net.state_dict()
+
+    def _module(self) -> nn.Module:
+        module: nn.Module = self.denoiser
+        if self.options.compile:
+            module = torch.compile(module)  # type: ignore[assignment]
+        if self.group.world > 1:
+            ids = [torch.device(self.group.device).index] if self.group.device.startswith("cuda") else None
+            module = DistributedDataParallel(module, device_ids=ids)
+        return module
+
+    def resume(self) -> None:
+        """Continue from the newest state of the folder."""
+        state = checkpoint.newest(self.folder)
+        if state is None:
+            raise PerrinError(f"{self.folder} holds no training state to resume from")
+        facts = checkpoint.load(state, self.weights(), self.optimiser, self.ema)
+        self.step, self.spent = int(facts["step"]), float(facts["cpu_seconds"])
+        self.smooth = math.nan if facts["smooth"] is None else facts["smooth"]
+        self.least = math.inf if facts["least"] is None else facts["least"]
+        if self.group.first:
+            self.log.rewind(self.step)
+
+    def restart_averages(self) -> None:
+        """Begin the averages at the weights as they are now (put there from another model)."""
+        self.ema = PowerEMA(self.weights(), self.options.ema)
+
+    def run(self) -> Model:
+        """Train to the end and return the model with the average that validates best."""
+        clock = time.process_time() - self.spent
+        with interruptible() as interrupted:
+            while not self.finished():
+                line = self.advance()
+                self.spent = time.process_time() - clock
+                self._report(line)
+                if self.group.any(interrupted()):
+                    self.save()
+                    raise KeyboardInterrupt(
+                        f"stopped after step {self.step}; saved. To go on: perrin train --resume {self.folder}"
+                    )
+                if self._due(self.options.save_every, 8) and not self.finished():
+                    self.save()
+        self.batches.close()
+        return self._finish()
+
+    def finished(self) -> bool:
+        """Whether the steps or the budget are used up."""
+        budget = self.options.cpu_seconds
+        done = self.step >= self.options.steps or (budget is not None and self.spent >= budget)
+        return self.group.any(done) if budget is not None else done
+
+    def _due(self, every: int | None, parts: int) -> bool:
+        return self.step % (every or max(1, self.options.steps // parts)) == 0
+
+    def rate(self) -> float:
+        """Learning rate of the next step: linear warm-up, then linear decay over the last part of training."""
+        o = self.options
+        done = self.step / o.steps
+        if o.cpu_seconds is not None:
+            done = max(done, self.spent / o.cpu_seconds)
+        rise = (done + 1 / o.steps) / o.warmup if o.warmup else 1.0
+        fall = (1 - done) / o.decay if o.decay else 1.0
+        return o.lr * max(0.0, min(1.0, rise, fall))
+
+    def advance(self) -> dict[str, Any]:
+        """One step; returns its line for the log."""
+        portion = self.batches(self.step)
+        rate = self.rate()
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = rate
+        self.denoiser.train()
+        losses = self._backward(portion)
+        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.options.clip or math.inf)
+        loss = float(self.group.mean(losses.value.mean()))
+        self._watch(portion, losses, loss, float(norm))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.ema.update(self.weights(), self.step)
+        return {"step": self.step, "loss": loss, "lr": rate, "grad_norm": float(norm)}
+
+    def _backward(self, portion: Portion) -> Losses:
+        """Gradients of the mean loss of the batch, in `accumulate` parts."""
+        count = len(portion.seeds)
+        parts = torch.arange(count).chunk(self.options.accumulate)
+        values = []
+        for index, rows in enumerate(parts):
+            losses = self._losses(portion, rows)
+            weight = len(rows) / count
+            ddp = isinstance(self.module, DistributedDataParallel)
+            if ddp and index < len(parts) - 1:
+                with self.module.no_sync():  # type: ignore[operator, union-attr]
+                    (losses.mean() * weight).backward()
+            else:
+                (losses.mean() * weight).backward()
+            values.append(Losses(losses.value.detach(), losses.level, losses.error.detach()))
+        return Losses(*(torch.cat([getattr(v, n) for v in values]) for n in ("value", "level", "error")))
+
+    def _losses(self, portion: Portion, rows: Tensor) -> Losses:
+        device = self.group.device
+        state = map_leaves(lambda v: v[rows].to(device), portion.batch.state)
+        condition = {n: v[rows].to(device) for n, v in (portion.batch.condition or {}).items()} or None
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.setup.objective(self.module, state, condition, portion.seeds[rows], portion.u[rows])
+
+    def _watch(self, portion: Portion, losses: Losses, loss: float, norm: float) -> None:
+        """Stop before a step that would ruin the weights.
+
+        Raises:
+            PerrinError: with the step and the items that caused it.
+        """
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            bad = (~torch.isfinite(losses.value)).nonzero().flatten().tolist() or range(len(portion.indices))
+            names = [str(self.setup.data.train[portion.indices[i]]["name"]) for i in list(bad)[:5]]
+            raise PerrinError(
+                f"the loss became {loss} (gradient norm {norm}) at step {self.step + 1}, with items {', '.join(names)}; "
+                f"the last saved state is untouched: look at these items, or lower training.lr"
+            )
+        self.smooth = loss if math.isnan(self.smooth) else 0.98 * self.smooth + 0.02 * loss
+        self.least = min(self.least, self.smooth)
+        if self.smooth > DIVERGED * self.least:
+            raise PerrinError(
+                f"training diverged by step {self.step + 1}: the loss is {self.smooth / self.least:.0f} times its "
+                f"smallest value; lower training.lr ({self.options.lr})"
+            )
+
+    def _report(self, line: dict[str, Any]) -> None:
+        if not self.group.first:
+            return
+        last = self.finished()
+        if self._due(None, 200) or last:
+            self.log.write(**line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
+        if self.validation is not None and (self._due(self.options.validate_every, 10) or last):
+            std = self.options.ema[0]
+            value = self.validation.of(self.denoiser, self.ema.averages[std])
+            self.log.write(step=self.step, validation=value)
+        if self._due(None, self.options.snapshots) or last:
+            snapshot(self.folder, self.ema, self.step)
+        if self.options.sample_every and (self.step % self.options.sample_every == 0 or last):
+            self._picture()
+        if self.progress is not None:
+            self.progress(self.step, self.options.steps, f"loss {self.smooth:.4f}")
+
+    def _picture(self) -> None:
+        """Samples of fixed seeds, to watch the model learn."""
+        model = self.model(self.ema.averages[self.options.ema[0]])
+        picture = model.sample(min(40, self.options.batch), seed=0).picture(columns=10)
+        if picture is not None:
+            target = self.folder / "samples" / f"step-{self.step:08d}.png"
+            target.parent.mkdir(exist_ok=True)
+            picture.save(target)
+
+    def save(self) -> None:
+        """Write the training state, and the model as it stands."""
+        if self.group.first:
+            facts = {
+                "cpu_seconds": self.spent,
+                "smooth": None if math.isnan(self.smooth) else self.smooth,
+                "least": None if math.isinf(self.least) else self.least,
+                "torch": torch.__version__,
+                "precision": self.precision,
+            }
+            checkpoint.save(self.folder, self.step, self.weights(), self.optimiser, self.ema, facts)
+            self.model(self.ema.averages[self.options.ema[0]]).save(self.folder)
+        self.group.wait()
+
+    def model(self, weights: dict[str, Tensor]) -> Model:
+        """A model with some weights, apart from the one in training."""
+        denoiser = self.setup.design.denoiser().to(self.group.device)
+        denoiser.net.load_state_dict(weights)
+        about = {"name": self.setup.recipe.name, "step": self.step}
+        return Model(self.setup.design, denoiser, self.setup.codec, self.setup.sampling, self.folder, about)
+
+    def _finish(self) -> Model:
+        self.save()
+        if not self.group.first:
+            return self.model(self.ema.averages[self.options.ema[0]])
+        weights, chosen = choose(self.folder, self.ema, self.step, self.denoiser, self.validation)
+        model = self.model(weights)
+        model.about |= {"ema": chosen["std"], "train_cpu_seconds": round(self.spent, 2)}
+        model.save(self.folder)
+        self.log.write(step=self.step, chosen=chosen, cpu_seconds=round(self.spent, 3))
+        return model
+
+
+def precision(wanted: str, device: str) -> str:
+    """'bfloat16' or 'float32': auto takes bfloat16 where the device multiplies it in hardware."""
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bfloat16" if device == "cpu" and supported() else "float32"
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a question that the loop asks between steps; a second Ctrl-C stops at once."""
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt("stopped at once; the last saved state is untouched")
+        asked = True
+
+    try:
+        before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals go elsewhere
+        before = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,207 @@
+"""The recipe: a typed YAML file that names kind, data, process, network, objective and training.
+
+Built-in ones lie in `perrin/recipes`. A recipe may start from another (`base: images`) and change parts of it; the
+command line changes single values (`--set training.lr=1e-3`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perrin.errors import PerrinError
+from perrin.registry import unknown
+from perrin.training.schema import first_line
+
+FORMAT = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Training(_Section):
+    """How to train. A budget of CPU-seconds ends training before `steps` where it is given."""
+
+    steps: int = Field(10_000, ge=1)
+    cpu_seconds: float | None = Field(None, gt=0)
+    batch: int = Field(128, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: float = Field(0.05, ge=0, le=1)
+    decay: float = Field(1.0, ge=0, le=1)
+    clip: float | None = Field(1.0, gt=0)
+    accumulate: int = Field(1, ge=1)
+    ema: list[float] = [0.05, 0.1]
+    snapshots: int = Field(8, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    threads: int | None = Field(None, ge=1)
+    workers: int = Field(2, ge=0)
+    seed: int = 0
+    validation: float | int = Field(0.05, ge=0)
+    validate_every: int | None = Field(None, ge=1)
+    save_every: int | None = Field(None, ge=1)
+    sample_every: int | None = Field(None, ge=1)
+
+
+class Objective(_Section):
+    """What to minimise: law of levels x weight x metric, with a share of conditions dropped."""
+
+    law: dict[str, Any] = {"name": "lognormal"}
+    weight: dict[str, Any] = {"name": "edm"}
+    metric: Literal["squared", "pseudo_huber"] = "squared"
+    drop: float = Field(0.1, ge=0, le=1)
+
+
+class Evaluation(_Section):
+    """How `--evaluate` and `perrin evaluate` judge by default."""
+
+    samples: int = Field(500, ge=10)
+    seed: int = 0
+    k: int = Field(5, ge=1)
+
+
+class Recipe(_Section):
+    """A whole recipe; sections with a `name` are checked against the registry's object of that name."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    about: str = ""
+    kind: str
+    data: dict[str, Any] = {}
+    held_out: float | int = Field(0, ge=0)
+    split_seed: int = 0
+    test: dict[str, Any] | None = None
+    codec: dict[str, Any] = {}
+    net: dict[str, Any]
+    parameterisation: dict[str, Any] = {"name": "edm"}
+    objective: Objective = Objective()
+    training: Training = Training()
+    sampling: dict[str, Any] = {}
+    evaluation: Evaluation = Evaluation()
+
+
+def builtin() -> dict[str, str]:
+    """Names of the built-in recipes and what each is about."""
+    found = sorted(files("perrin").joinpath("recipes").iterdir(), key=lambda f: f.name)
+    named = {
+        f.name[:-5]: yaml.safe_load(f.read_text(encoding="utf-8")) for f in found if f.name.endswith(".yaml")
+    }
+    return {name: str(content.get("about", "")) for name, content in named.items()}
+
+
+def read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a built-in recipe, a YAML file or a mapping, with its base filled in.
+
+    Raises:
+        PerrinError: no such recipe, or a file that is not YAML.
+    """
+    content = _content(source)
+    base = content.pop("base", None)
+    return merge(read(base), content) if base is not None else content
+
+
+def _content(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return dict(source)
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise PerrinError(f"cannot read the recipe {path}: {error.strerror}") from error
+    else:
+        file = files("perrin").joinpath("recipes", f"{source}.yaml")
+        if not file.is_file():
+            raise unknown(
+                "recipe", source, builtin(), "perrin models --recipes lists all; or give a .yaml file"
+            )
+        text = file.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PerrinError(f"the recipe {source} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise PerrinError(f"the recipe {source} must be a mapping of sections, not {type(content).__name__}")
+    return content
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it, section by section; a section of another `name` replaces the old one."""
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get("name", old.get("name")) == old.get("name")
+        ):
+            result[key] = merge(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def set_value(content: dict[str, Any], assignment: str) -> dict[str, Any]:
+    """`content` with one value changed, as `training.lr=1e-3` says; the value is YAML."""
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise PerrinError(f"--set {assignment!r}: write section.key=value, such as training.lr=1e-3")
+    try:
+        value = _number_or(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise PerrinError(f"--set {assignment!r}: the value is not YAML") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return merge(content, value)
+
+
+def _number_or(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as a text; a person means the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def validate(content: Mapping[str, Any]) -> Recipe:
+    """The recipe of a mapping.
+
+    Raises:
+        PerrinError: an unknown key (with the nearest right one), or a value of a wrong type.
+    """
+    content = _numbers(content)
+    _known_keys(content, Recipe, "recipe")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise PerrinError(first_line(error, "recipe")) from error
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: v if k in ("path", "name", "about") else _numbers(v) for k, v in value.items()}
+    return [_numbers(v) for v in value] if isinstance(value, list) else _number_or(value)
+
+
+def _known_keys(content: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    for key, value in content.items():
+        if key not in model.model_fields:
+            raise unknown(f"{where}: key", key, model.model_fields)
+        inner = model.model_fields[key].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            _known_keys(value, inner, f"{where}.{key}")
+
+
+def dump(recipe: Recipe) -> str:
+    """The recipe as YAML; reading it back gives the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
