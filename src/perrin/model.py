@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from perrin.contracts import Codec
-from perrin.denoise import parameterisation
+from perrin.denoise.parameterisation import Parameterisation
+from perrin.denoise.parameterisation import make as make_parameterisation
 from perrin.denoise.wrapped import Wrapped, wrap
 from perrin.errors import PerrinError
 from perrin.guide import ClassifierFree
@@ -62,13 +63,13 @@ class Design:
         net: nn.Module = nets[options.pop("name")](**options)
         return wrap(net, self._parameterisation())
 
-    def _parameterisation(self) -> parameterisation.Parameterisation:
+    def _parameterisation(self) -> Parameterisation:
         options = dict(self.parameterisation)
         name, schedule = options.pop("name"), options.pop("schedule", None)
         if schedule is not None:
             schedule = dict(schedule)
             schedule = schedules[schedule.pop("name")](**schedule)
-        return parameterisation.make(name, schedule, options)
+        return make_parameterisation(name, schedule, options)
 
     def make_codec(self) -> Codec:
         """The codec."""

@@ -146,3 +146,16 @@ kinds = Registry(
     {"images": "perrin.kinds.images:Images", "arrays": "perrin.kinds.arrays:Arrays"},
     "perrin models --kinds lists all",
 )
+
+metrics = Registry(
+    "metric",
+    {
+        "frechet_distance": "perrin.metrics.frechet:frechet_distance",
+        "kid": "perrin.metrics.kernel:kid",
+        "precision_recall": "perrin.metrics.manifold:precision_recall",
+        "density_coverage": "perrin.metrics.manifold:density_coverage",
+        "nearest_distances": "perrin.metrics.neighbours:nearest_distances",
+        "class_accuracy": "perrin.metrics.classification:class_accuracy",
+    },
+    "perrin models --metrics lists all",
+)

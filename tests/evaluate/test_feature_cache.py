@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from perrin.evaluate import cache_folder, feature_cache, feature_extractor, train_classifier
+from perrin.evaluate import feature_cache, feature_extractor, train_classifier
+from perrin.saving import cache_folder
 
 LABELS = torch.arange(30) % 3
 STATES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
@@ -92,11 +93,11 @@ def test_a_folder_that_cannot_be_written_is_only_warned_of(tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_no_half_file() -> None:
-    def full(weights: object, path: Path, metadata: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
+        path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with patch.object(feature_cache, "save_file", full), pytest.warns(UserWarning, match="No space left"):
+    with patch.object(Path, "write_bytes", full), pytest.warns(UserWarning, match="the disk is full"):
         feature_extractor(STATES, LABELS)
     assert list(cache_folder().iterdir()) == []
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from perrin import saving
 from perrin.errors import PerrinError
 from perrin.kinds import files
 from perrin.kinds.images import Images
@@ -272,7 +273,7 @@ def test_large_parquet_is_read_through_a_mapped_cache(tmp_path, png_bytes, noise
         large = Images.open(path)
         assert [item["value"].tolist() for item in large] == [item["value"].tolist() for item in small]
         assert large.description["sha256"] == small.description["sha256"]
-    assert len(list(files.cache_folder("parquet").iterdir())) == 1
+    assert len(list(saving.cache_folder("parquet").iterdir())) == 1
 
 
 def test_broken_parquet_rows_are_named(tmp_path, png_bytes, noise):

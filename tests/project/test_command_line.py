@@ -31,7 +31,7 @@ def models_fails(monkeypatch):
 @pytest.mark.parametrize("verb", entry.VERBS)
 def test_every_verb_has_help_with_an_example(verb, capsys):
     assert entry.main([verb, "--help"]) == 0
-    assert f"perrin {verb}" in capsys.readouterr().out.split("Example", 1)[1]
+    assert f"\n    perrin {verb}" in capsys.readouterr().out.split("Example:", 1)[1]
 
 
 @pytest.mark.parametrize("verb", entry.VERBS)

@@ -8,9 +8,8 @@ from perrin.cli.common import Json, emit
 
 
 def command(as_json: Json = False) -> None:
-    r"""Show versions, threads, accelerators, memory, disk and extras, and time one convolution step.
+    """Show versions, threads, accelerators, memory, disk and extras, and time one convolution step.
 
-    \b
     Example:
       perrin doctor
     """

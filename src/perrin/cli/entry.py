@@ -7,10 +7,11 @@ Exit codes: 0 done; 2 bad input or a full disk, with one line on standard error 
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -31,6 +32,9 @@ VERBS = (
 )  # in the order of --help; each is the file of that name
 
 
+WIDE = {"max_content_width": 110}  # help uses the terminal up to this width, not up to 80
+
+
 class Verbs(TyperGroup):
     """A group whose commands are the verb files, imported on use."""
 
@@ -47,9 +51,15 @@ class Verbs(TyperGroup):
 
 def verb_command(verb: str) -> Any:
     """The click command that `cli/<verb>.py` describes."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(verb)(import_module(f"perrin.cli.{verb}").command)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=WIDE)
+    function = import_module(f"perrin.cli.{verb}").command
+    app.command(verb, help=help_text(function))(function)
     return typer.main.get_command(app)
+
+
+def help_text(function: Callable[..., None]) -> str:
+    """The docstring of a verb; its examples keep their lines (click wraps what is not marked with \\b)."""
+    return (inspect.getdoc(function) or "").replace("Example:", "\b\nExample:")
 
 
 def print_version(wanted: bool) -> None:
@@ -65,9 +75,8 @@ def top(
         typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True),
     ] = False,
 ) -> None:
-    r"""Train, sample, steer and evaluate diffusion models for any kind of data.
+    """Train, sample, steer and evaluate diffusion models for any kind of data.
 
-    \b
     Example:
       perrin train digits --out runs/digits
       perrin sample runs/digits -n 16 --out digits
@@ -76,8 +85,8 @@ def top(
 
 def group() -> Any:
     """The click group of all verbs."""
-    app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None)
-    app.callback()(top)
+    app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None, context_settings=WIDE)
+    app.callback(help=help_text(top))(top)
     return typer.main.get_command(app)
 
 

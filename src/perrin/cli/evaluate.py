@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +23,8 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    r"""Judge a model against held-out data; writes metrics.json, report.html and samples.png into the run.
+    """Judge a model against held-out data; writes metrics.json, report.html and samples.png into the run.
 
-    \b
     Example:
       perrin evaluate runs/digits
       perrin evaluate runs/digits --steps 8 --solver unipc_2
@@ -45,16 +45,18 @@ def command(
 
 
 def judged(run: Path, **options: Any) -> dict[str, Any]:
-    """`evaluate.judging.judge` with a progress display."""
+    """`evaluate.judging.judge` with a progress display for each of its parts."""
     from perrin.evaluate.judging import judge
 
-    with progress("evaluating") as advance:
-        before = 0
+    with ExitStack() as shown:
+        part, before, advance = "", 0, None
 
         def told(what: str, done: int, total: int) -> None:
-            nonlocal before
-            before = 0 if done < before else before
-            advance(done - before, note=what, total=total)
+            nonlocal part, before, advance
+            if what != part or advance is None:
+                shown.close()
+                part, before, advance = what, 0, shown.enter_context(progress(what, total))
+            advance(done - before)
             before = done
 
         return judge(run, progress=told, **options)
@@ -64,10 +66,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     """The table of figures, for people."""
     from perrin.evaluate.meanings import rows
 
-    print(f"\n{'':<22}{'value':>10}{'baseline':>10}{'ceiling':>10}{'control':>10}")
+    print(f"\n{'':<26}{'value':>10}{'baseline':>10}{'ceiling':>10}{'control':>10}")
     for row in rows(figures):
         cells = (row.value, row.baseline, row.ceiling, row.control)
-        print(f"{row.label:<22}" + "".join(f"{'-' if c is None else format(c, '.3f'):>10}" for c in cells))
-    if figures.get("class_accuracy_unguided") is not None:
-        print(f"{'  without guidance':<22}{figures['class_accuracy_unguided']:>10.3f}")
+        print(f"{row.label:<26}" + "".join(f"{'-' if c is None else format(c, '.3f'):>10}" for c in cells))
     print(f"features: {figures['features']}; baseline: {figures['baseline']}")

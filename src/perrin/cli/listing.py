@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 from perrin import registry
-from perrin.errors import PerrinError
 
 Row = dict[str, Any]
 
@@ -56,18 +54,10 @@ def solver_promises(rule: Any) -> Row:
 
 
 def recipes() -> list[Row]:
-    """The recipes inside the package: their names, and what the first comment line of each says."""
-    found = sorted(files("perrin").joinpath("recipes").iterdir(), key=lambda file: file.name)
-    rows = []
-    for file in found:
-        if file.name.endswith(".yaml"):
-            first = file.read_text(encoding="utf-8").splitlines()[0]
-            if not first.startswith("# "):
-                raise PerrinError(
-                    f"recipe {file.name} must open with a comment line that says what it trains"
-                )
-            rows.append({"name": file.name.removesuffix(".yaml"), "about": first.removeprefix("# ")})
-    return rows
+    """The recipes inside the package, and what each is about."""
+    from perrin.training.recipe import builtin
+
+    return [{"name": name, "about": about} for name, about in builtin().items()]
 
 
 def summary(thing: Any) -> str:

@@ -30,9 +30,8 @@ def command(
     kinds: Annotated[bool, typer.Option("--kinds", help="The kinds of data.")] = False,
     as_json: Json = False,
 ) -> None:
-    r"""List recipes, solvers, schedules, networks and everything else that has a name.
+    """List recipes, solvers, schedules, networks and everything else that has a name.
 
-    \b
     Example:
       perrin models --solvers
     """

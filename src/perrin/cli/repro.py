@@ -20,9 +20,8 @@ def command(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    r"""Make a file again, one sample at a time, and say whether it is the same.
+    """Make a file again, one sample at a time, and say whether it is the same.
 
-    \b
     Example:
       perrin repro sevens/00003_7.png
     """

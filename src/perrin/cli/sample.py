@@ -42,9 +42,8 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    r"""Draw samples from a model.
+    """Draw samples from a model.
 
-    \b
     Example:
       perrin sample runs/digits -n 16 --label 7 --out sevens
       perrin sample runs/digits -n 36 --out grid.png

@@ -43,9 +43,8 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    r"""Train a model; the run folder holds everything, and Ctrl-C saves before it stops.
+    """Train a model; the run folder holds everything, and Ctrl-C saves before it stops.
 
-    \b
     Example:
       perrin train digits --out runs/digits
       perrin train images photos/ --set codec.size=64 --out runs/photos

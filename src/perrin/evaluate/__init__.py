@@ -6,7 +6,7 @@ write_report("report.html", title="digits", figures=result, pictures={...}, log=
 """
 
 from perrin.evaluate.comparison import figures
-from perrin.evaluate.feature_cache import Features, cache_folder, feature_extractor
+from perrin.evaluate.feature_cache import Features, feature_extractor
 from perrin.evaluate.feature_classifier import FeatureClassifier, train_classifier
 from perrin.evaluate.meanings import Row, rows
 from perrin.evaluate.pictures import class_grid, nearest_pairs, tile
@@ -17,7 +17,6 @@ __all__ = [
     "FeatureClassifier",
     "Features",
     "Row",
-    "cache_folder",
     "class_grid",
     "feature_extractor",
     "figures",

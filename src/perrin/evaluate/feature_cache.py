@@ -6,20 +6,19 @@ folder that cannot be written costs only the time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Protocol
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from perrin.errors import PerrinError
 from perrin.evaluate.feature_classifier import FEATURES, SETTINGS, FeatureClassifier, train_classifier
 from perrin.evaluate.principal_components import PrincipalComponents
+from perrin.saving import cache_folder, save_tensors
 
 FORMAT = 1  # raise it when the network or its training changes, so that old files are not taken for new ones
 
@@ -34,11 +33,6 @@ class Features(Protocol):
 
     def predict(self, states: Tensor) -> Tensor | None:
         """[N, *shape] -> class [N] int64, or None without labels."""
-
-
-def cache_folder() -> Path:
-    """Where trained extractors are kept: `PERRIN_CACHE` or `~/.cache/perrin`."""
-    return Path(os.environ.get("PERRIN_CACHE") or Path.home() / ".cache" / "perrin")
 
 
 def _digest(*tensors: Tensor, settings: dict[str, object]) -> str:
@@ -68,16 +62,11 @@ def _read(path: Path, net: FeatureClassifier) -> bool:
 
 
 def _write(path: Path, net: FeatureClassifier) -> None:
-    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    weights = net.state_dict()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, partial, metadata={"sha256": _checksum(weights), "made_by": "perrin.evaluate"})
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        warnings.warn(f"the feature classifier could not be kept in {path.parent}: {error}", stacklevel=3)
+        save_tensors(path, weights, {"sha256": _checksum(weights), "made_by": "perrin.evaluate"})
+    except PerrinError as error:  # a cache that cannot be kept costs time only
+        warnings.warn(f"the feature classifier could not be kept: {error}", stacklevel=3)
 
 
 def feature_extractor(

@@ -16,6 +16,7 @@ from PIL import Image
 
 from perrin.evaluate.loss_curves import loss_curves
 from perrin.evaluate.meanings import Row, rows
+from perrin.saving import write_text
 
 STYLE = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
 
@@ -119,7 +120,7 @@ def write_report(
         log: lines of `log.jsonl`, for the loss curves.
         settings: the recipe, nested; shown as one table with dotted names.
     Raises:
-        OSError: the page cannot be written.
+        PerrinError: the page cannot be written.
     """
     table = rows(figures)
     counts = ", ".join(f"{count:,} {name}" for name, count in figures.get("counts", {}).items())
@@ -137,7 +138,5 @@ def write_report(
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
     target = Path(path)
-    partial = target.with_name(f"{target.name}.part")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    write_text(target, page)
     return target

@@ -18,6 +18,7 @@ import numpy as np
 
 from perrin.errors import PerrinError
 from perrin.kinds import files
+from perrin.saving import cache_folder, replacing
 
 
 def npz_keys(path: Path) -> list[str]:
@@ -40,11 +41,11 @@ def open_npz(path: Path, key: str) -> np.ndarray:
                 array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
             array.flags.writeable = False
             return array
-    unpacked = files.cache_folder("npz", files.fingerprint([path], key) + ".npy")
+    unpacked = cache_folder("npz", files.fingerprint([path], key) + ".npy")
     if not unpacked.exists():
         with (
             _readable(path),
-            files.replacing(unpacked) as part,
+            replacing(unpacked) as part,
             zipfile.ZipFile(path) as archive,
             archive.open(f"{key}.npy") as member,
             part.open("wb") as out,

@@ -169,7 +169,7 @@ class Trainer:
             weight = len(rows) / count
             ddp = isinstance(self.module, DistributedDataParallel)
             if ddp and index < len(parts) - 1:
-                with self.module.no_sync():  # type: ignore[operator, union-attr]
+                with self.module.no_sync():  # type: ignore[operator]
                     (losses.mean() * weight).backward()
             else:
                 (losses.mean() * weight).backward()

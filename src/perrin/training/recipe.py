@@ -18,8 +18,6 @@ from perrin.errors import PerrinError
 from perrin.registry import unknown
 from perrin.training.schema import first_line
 
-FORMAT = 1
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -71,7 +69,7 @@ class Evaluation(_Section):
 class Recipe(_Section):
     """A whole recipe; sections with a `name` are checked against the registry's object of that name."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: str
     about: str = ""
     kind: str

@@ -20,7 +20,7 @@ from perrin.registry import Registry, unknown
 
 def schema_of(function: Callable[..., Any], given: Iterable[str] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword options; `given` are those that the program fills in."""
-    target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
+    target = function.__init__ if inspect.isclass(function) else function
     hints = typing.get_type_hints(target)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():

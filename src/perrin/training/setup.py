@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -127,8 +128,8 @@ def report(setup: Setup) -> dict[str, Any]:
     items = [data.train[i] for i in range(min(training.batch, len(data.train)))]
     batch = setup.codec.encode(items, list(range(len(items))))
     seeds = torch.arange(len(items))
-    loss = setup.objective(denoiser, batch.state, batch.condition, seeds).mean()
-    if not torch.isfinite(loss):
+    loss = float(setup.objective(denoiser, batch.state, batch.condition, seeds).mean().detach())
+    if not math.isfinite(loss):
         raise PerrinError(
             "the loss of the first batch is not finite; look at the data for NaN or huge values"
         )
@@ -148,6 +149,6 @@ def report(setup: Setup) -> dict[str, Any]:
         "batch": list(batch.state.shape),
         "steps": training.steps,
         "epochs": round(training.steps * training.batch / len(data.train), 1),
-        "first loss": float(loss),
+        "first loss": loss,
         "sampling": asdict(setup.sampling),
     }

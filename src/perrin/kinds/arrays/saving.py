@@ -97,9 +97,9 @@ def _write_csv(
 def read_saved(path: Path) -> np.ndarray:
     """The values of a file that `save_arrays` wrote, `[N, *shape]`."""
     if path.name.lower().endswith((".csv", ".csv.gz")):
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as lines:
-            rows = list(csv.DictReader(lines))
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
         return np.array([[float(v) for k, v in row.items() if k != "label"] for row in rows])
     held = np.load(path, allow_pickle=False)
     return held if isinstance(held, np.ndarray) else held["values"]

@@ -20,6 +20,7 @@ from perrin.errors import PerrinError
 from perrin.kinds import files
 from perrin.kinds.labels import UNLABELLED, Labels, index_labels
 from perrin.registry import unknown
+from perrin.saving import cache_folder, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,7 +145,7 @@ def _table(parts: list[Path], columns: list[str]) -> pa.Table:
     try:
         if sum(part.stat().st_size for part in parts) <= files.MEMORY_LIMIT:
             return pa.concat_tables(parquet.read_table(part, columns=columns) for part in parts)
-        mapped = files.cache_folder("parquet", files.fingerprint(parts, *columns) + ".arrow")
+        mapped = cache_folder("parquet", files.fingerprint(parts, *columns) + ".arrow")
         if not mapped.exists():
             _copy(parts, columns, mapped)
         return pa.ipc.open_file(pa.memory_map(str(mapped))).read_all()
@@ -156,7 +157,7 @@ def _copy(parts: list[Path], columns: list[str], mapped: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    with files.replacing(mapped) as temporary, pa.OSFile(str(temporary), "wb") as out:
+    with replacing(mapped) as temporary, pa.OSFile(str(temporary), "wb") as out:
         writer = None
         for part in parts:
             with parquet.ParquetFile(part) as file:

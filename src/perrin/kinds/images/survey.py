@@ -22,6 +22,7 @@ import numpy as np
 from perrin.errors import PerrinError
 from perrin.kinds import files
 from perrin.kinds.images.pixels import channels_of, decode_file
+from perrin.saving import cache_folder, replacing
 
 Broken = Literal["refuse", "skip"]
 Progress = Callable[[int, int], None]
@@ -74,11 +75,11 @@ def survey(source: Encoded, progress: Progress | None = None) -> Survey:
     """Decode every image of a source, or recall that it was done; `progress(done, total)` as it goes."""
     if len(source) < REMEMBERED:
         return _look(source, progress)
-    memory = files.cache_folder("surveys", files.fingerprint(source.files, "survey 1", len(source)) + ".npz")
+    memory = cache_folder("surveys", files.fingerprint(source.files, "survey 1", len(source)) + ".npz")
     if memory.exists():
         return _recall(memory)
     found = _look(source, progress)
-    with files.replacing(memory) as part, part.open("wb") as out:
+    with replacing(memory) as part, part.open("wb") as out:
         np.savez(
             out, shapes=found.shapes, rest=np.array(json.dumps([list(found.reasons.items()), found.sha256]))
         )

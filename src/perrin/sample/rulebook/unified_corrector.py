@@ -50,15 +50,13 @@ def _combine(x: Linear, base: Output, others: list[Output], t: Point) -> Linear:
 def _unipc(step: Step, order: int) -> Linear:
     s, t = step.s, step.t
     base = step.history[0] if step.history else step.predict()
-    if not step.finite:
-        value = transfer(step.x, base.mean, s, t)
-        if t.finite:  # pure noise: first order, and the next step starts from a prediction of its own
-            step.predict(value, t)
+    past = [p for p in step.history[1:order] if p.at.finite] if step.finite else []
+    # a step that touches an infinite level is first order
+    value = _combine(step.x, base, past, t) if step.finite else transfer(step.x, base.mean, s, t)
+    if step.index == step.count - 1:  # correcting the last state would cost an evaluation of its own
         return value
-    past = [p for p in step.history[1:order] if p.at.finite]
-    predicted = _combine(step.x, base, past, t)
-    new = step.predict(predicted, t)
-    return _combine(step.x, base, [*past, new], t)
+    new = step.predict(value, t)
+    return _combine(step.x, base, [*past, new], t) if step.finite else value
 
 
 @rule("unipc_2", order=2)
