@@ -35,7 +35,7 @@ class Entry:
     name: str
     script: str
     peer: bool = True
-    guidance: tuple[str, ...] = ("1", "2")
+    guidance: tuple[str, ...] = ("1", "1.5", "2")
     learning_rates: tuple[str, ...] = field(default=LEARNING_RATES)
 
 
@@ -44,7 +44,7 @@ ENTRIES = {
     for entry in (
         Entry("diffusers", "peer_diffusers.py"),
         Entry("denoising-diffusion-pytorch", "peer_ddpm_pytorch.py"),
-        Entry("perrin", "ours.py", peer=False),
+        Entry("perrin", "ours.py", peer=False, learning_rates=("2e-3",)),  # no search for ourselves
     )
 }
 

@@ -60,10 +60,10 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
 
     Example:
         >>> import perrin
-        >>> perrin.load("runs/nothing")
+        >>> perrin.load("no-such-model")
         Traceback (most recent call last):
         ...
-        perrin.errors.PerrinError: no model at 'runs/nothing': no such folder
+        perrin.errors.PerrinError: no model at 'no-such-model': no such folder
     """
     path = Path(path_or_id)
     if path.is_dir():
@@ -72,7 +72,8 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
         raise PerrinError(f"{path} is a file; give the model's folder")
     from perrin import hub
 
-    if hub.is_id(str(path_or_id)):
+    # "runs/digits" beside an existing folder "runs" is a path with a slip in it, not the name of a model far away
+    if hub.is_id(str(path_or_id)) and not path.parent.is_dir():
         return Model.load(hub.download(str(path_or_id)), device)
     raise PerrinError(f"no model at {str(path_or_id)!r}: no such folder")
 
@@ -112,8 +113,8 @@ def train(
         chosen = recipes.validate(recipes.merge(recipes.read(recipe), overrides))
         folder = Path(out or f"runs/{chosen.name}")
     with group(device, chosen.training.batch) as members:
-        if members.first and not resume:
-            _make_room(folder, overwrite)
+        if not resume:
+            _refuse_to_replace(folder, overwrite)
         setup = prepare(chosen)
         trainer = Trainer(setup, folder, members, progress)
         if resume:
@@ -122,8 +123,12 @@ def train(
             source = load(start)
             load_weights(trainer.denoiser.net, (source.folder or Path(start)) / "model.safetensors")
             trainer.restart_averages()
-        if members.first and not resume:
-            write_text(folder / "recipe.yaml", recipes.dump(chosen))
+        members.wait()  # every process has seen the folder as it was
+        if not resume:
+            if members.first:  # only now is all known to be well, and an old run may go
+                _clear(folder)
+                write_text(folder / "recipe.yaml", recipes.dump(chosen))
+            trainer.save()  # from its first moment a run can be resumed
         model = trainer.run()
         if members.first:
             write_text(folder / "README.md", card(setup, model))
@@ -131,13 +136,19 @@ def train(
     return Run(folder)
 
 
-def _make_room(folder: Path, overwrite: bool) -> None:
+def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
+    if folder.is_file():
+        raise PerrinError(f"{folder} is a file; choose a folder with --out")
     if not (folder / "recipe.yaml").exists():
         if folder.exists() and any(folder.iterdir()):
             raise PerrinError(f"{folder} holds other files; choose an empty or new folder with --out")
-        return
-    if not overwrite:
-        raise PerrinError(f"{folder} holds a run already: --resume continues it, --overwrite replaces it")
+    elif not overwrite:
+        raise PerrinError(
+            f"{folder} holds a run already: perrin train --resume {folder} continues it, --overwrite replaces it"
+        )
+
+
+def _clear(folder: Path) -> None:
     for name in ("state", "ema", "samples"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("log.jsonl", "model.safetensors", "model.json", "report.html", "metrics.json", "README.md"):

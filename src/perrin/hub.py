@@ -8,7 +8,9 @@ from typing import Any
 
 from perrin.errors import PerrinError
 
-PATTERNS = ["model.json", "model.safetensors", "README.md", "recipe.yaml", "metrics.json", "*.json"]
+PATTERNS = ["model.json", "model.safetensors", "README.md", "recipe.yaml", "metrics.json"]
+"""The files of a model: what is pushed and fetched. A wildcard would match inside `state/` too."""
+
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
@@ -24,12 +26,12 @@ def download(name: str) -> Path:
         PerrinError: no such model, or no way to the Hub.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     repository, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=PATTERNS))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError) as error:  # OSError: offline, or no such entry
         raise PerrinError(
             f"no folder {name!r}, and the Hub gave no model of that name ({_first_line(error)})"
         ) from error
@@ -42,7 +44,7 @@ def push(folder: str | Path, name: str, *, private: bool = False, **options: Any
         PerrinError: a folder without a model, or a Hub that refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if not (Path(folder) / "model.json").is_file():
         raise PerrinError(f"{folder} is not a model folder: it has no model.json")
@@ -54,7 +56,7 @@ def push(folder: str | Path, name: str, *, private: bool = False, **options: Any
         info = api.upload_folder(
             repo_id=name, folder_path=folder, allow_patterns=PATTERNS, commit_message="Perrin model"
         )
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise PerrinError(f"the Hub did not take {name!r}: {_first_line(error)}") from error
     return str(info)
 

@@ -7,7 +7,7 @@ A model folder holds `model.json` (how to rebuild network, parameterisation and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Model:
     ) -> None:
         self.design, self.denoiser, self.codec, self.sampling = design, denoiser.eval(), codec, sampling
         self.folder, self.about = folder, about or {}
-        self.hash = weights_hash(denoiser)
+        self.hash = weights_hash(denoiser.net.state_dict())
 
     def to(self, device: str | torch.device) -> Model:
         """Move the network."""
@@ -140,8 +140,11 @@ class Model:
         Raises:
             PerrinError: settings that do not fit the model.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise PerrinError(f"n = {n!r} must be a whole number of at least 1")
+        for name, value in (("n", n), ("batch", 1 if batch is None else batch)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")
+        if plan is not None and (steps is not None or solver is not None):
+            raise PerrinError("a plan holds its own solver and steps; give either a plan, or solver and steps")
         chosen = plan or self.sampling.plan(solver, steps)
         labels = self._labels(n, first, conditions)
         w = self.sampling.guidance if guidance is None else float(guidance)
@@ -163,7 +166,8 @@ class Model:
             return None
         if asked is None:
             return (torch.arange(n) + first) % len(self.codec.classes)
-        single = isinstance(asked, str | int) or not isinstance(asked, Sequence | Tensor)
+        asked = asked.tolist() if hasattr(asked, "tolist") else asked  # of NumPy and torch
+        single = isinstance(asked, str | int) or not isinstance(asked, Sequence)
         names = [asked] * n if single else list(asked)
         if len(names) != n:
             raise PerrinError(f"{len(names)} labels for {n} samples; give one, or one each")
@@ -171,8 +175,6 @@ class Model:
 
     def label(self, name: Any) -> int:
         """The index of a class; "none" or -1 is unconditional."""
-        if isinstance(name, Tensor):
-            name = int(name)
         if (isinstance(name, str) and name == "none") or name == -1:
             return -1
         return self.codec.label(name)
@@ -183,7 +185,7 @@ class Model:
         weights = self.denoiser.net.state_dict()
         if half:
             weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-        save_tensors(folder / "model.safetensors", weights, {"perrin": self.hash})
+        save_tensors(folder / "model.safetensors", weights, {"perrin": weights_hash(weights)})
         write_json(folder / "model.json", self.to_json())
         if card is not None:
             write_text(folder / "README.md", card)
@@ -245,10 +247,12 @@ def load_weights(net: nn.Module, path: Path) -> None:
     net.load_state_dict({name: found[name].to(value.dtype) for name, value in wanted.items()})
 
 
-def weights_hash(denoiser: nn.Module) -> str:
-    """12 hexadecimal digits that name the weights."""
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """12 hexadecimal digits that name the weights as they are once loaded: half precision counts as its float32."""
     digest = hashlib.sha256()
-    for name, value in sorted(denoiser.state_dict().items()):
+    for name, value in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageSequence
 
 from perrin import api
 from perrin.errors import PerrinError
+from perrin.kinds.images import save_animation
 from perrin.kinds.provenance import read_provenance
 from perrin.model import Model
 from perrin.registry import kinds
@@ -35,7 +37,7 @@ def reproduce(file: str | Path, *, model: str | None = None, device: str = "cpu"
     """Make the samples in a file again, one at a time.
 
     Args:
-        file: what `perrin sample` wrote: a PNG or arrays with their sidecar.
+        file: what `perrin sample` wrote: a PNG, arrays with their sidecar, or a GIF of the denoising.
         model: where the model is, when it has moved.
 
     Raises:
@@ -44,37 +46,55 @@ def reproduce(file: str | Path, *, model: str | None = None, device: str = "cpu"
     file = Path(file)
     said = read_provenance(file)
     items: list[dict[str, Any]] = said.get("items", [said])
-    first = items[0]
+    first = items[0] if items else {}
     for key in ("model_hash", "plan", "seed", "index", "guidance"):
         if key not in first:
             raise PerrinError(
                 f"{file} does not say its {key!r}; only files of perrin sample can be made again"
             )
-    loaded = api.load(model or _place(first, file), device=device)
+    loaded = _load(model, first, file, device)
     if loaded.hash != first["model_hash"]:
         raise PerrinError(
             f"{file} was made by weights {first['model_hash']}, and {model or first['folder']} holds {loaded.hash}; "
             "give the right model with --model"
         )
-    drawn = [_draw(loaded, item) for item in items]
+    drawn = [_draw(loaded, item, trace=_moves(file)) for item in items]
     samples = Samples(
         torch.cat([s.state for s in drawn]),
         None,
         [s.provenance[0] for s in drawn],
         loaded.codec,
         drawn[0].evaluations,
+        [torch.cat(means) for means in zip(*(s.means for s in drawn), strict=True)],
     )
     difference, tolerance = _compare(samples, file)
     return Reproduction(samples, len(items), difference == 0, difference, tolerance, loaded.hash)
 
 
-def _place(item: dict[str, Any], file: Path) -> str:
+def write(samples: Samples, path: Path) -> None:
+    """Write remade samples in the form that the name of the file asks for; a GIF is their animation."""
+    if _moves(path):
+        save_animation(samples.trajectory(), path, {"items": samples.provenance})
+    else:
+        samples.save(path)
+
+
+def _moves(path: Path) -> bool:
+    return path.suffix.lower() == ".gif"
+
+
+def _load(model: str | None, item: dict[str, Any], file: Path, device: str) -> Model:
+    if model is not None:
+        return api.load(model, device=device)
     if item.get("folder") is None:
         raise PerrinError(f"{file} does not say where its model was; give it with --model")
-    return str(item["folder"])
+    try:
+        return api.load(item["folder"], device=device)
+    except PerrinError as error:
+        raise PerrinError(f"{error}; if the model of {file} has moved, give it with --model") from error
 
 
-def _draw(model: Model, item: dict[str, Any]) -> Samples:
+def _draw(model: Model, item: dict[str, Any], trace: bool) -> Samples:
     conditions = {"label": item["label"]} if "label" in item else {}
     plan = item["plan"]
     made = (
@@ -83,19 +103,32 @@ def _draw(model: Model, item: dict[str, Any]) -> Samples:
         else make_plan(plan["rule"], grid=plan["grid"], **plan["options"])
     )
     return model.sample(
-        1, seed=item["seed"], first=item["index"], plan=made, guidance=item["guidance"], batch=1, **conditions
+        1,
+        seed=item["seed"],
+        first=item["index"],
+        plan=made,
+        guidance=item["guidance"],
+        batch=1,
+        trace=trace,
+        **conditions,
     )
 
 
 def _compare(samples: Samples, file: Path) -> tuple[float, float]:
     """(largest difference, what rounding explains) between the file and the remade samples, saved as it was."""
-    kind = kinds[samples.codec.kind]
+    read = _frames if _moves(file) else kinds[samples.codec.kind].read_saved
     with tempfile.TemporaryDirectory() as folder:
         remade = Path(folder) / file.name
-        samples.save(remade)
-        old, new = (np.asarray(kind.read_saved(f), dtype=np.float64) for f in (file, remade))
+        write(samples, remade)
+        old, new = (np.asarray(read(f), dtype=np.float64) for f in (file, remade))
     if new.shape != old.shape:
         raise PerrinError(f"{file} holds values of shape {old.shape}, and its description gives {new.shape}")
     # a network may round differently in a batch: two grey levels, or a thousandth of the spread
-    pixels = np.asarray(samples.decoded[0]).dtype == np.uint8
+    pixels = file.suffix.lower() in (".png", ".gif")
     return float(np.abs(new - old).max()), 2.0 if pixels else 1e-3 * float(old.std())
+
+
+def _frames(path: Path) -> np.ndarray:
+    """The pixels of an animation, [frames, H, W, 3]."""
+    with Image.open(path) as moving:
+        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(moving)])

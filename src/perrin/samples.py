@@ -14,6 +14,7 @@ from torch import Tensor
 
 import perrin
 from perrin.contracts import Codec
+from perrin.errors import PerrinError
 from perrin.process.state import State
 from perrin.sample import Plan, Tick, Trace, run
 
@@ -91,9 +92,11 @@ def draw(
         try:
             state, chunk = _chunk(model, plan, seed, first + start, count, part, weight, report, trace)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or count == 1:
+            if not _out_of_memory(error):
                 raise
-            size = max(1, count // 2)
+            if count == 1:
+                raise PerrinError("there is not enough memory for a single sample of this model") from error
+            size = count // 2
             continue
         states.append(state)
         means.append(chunk)
@@ -152,8 +155,9 @@ def _reporter(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in said
+    said = str(error).lower()  # of PyTorch's allocator for the CPU, which raises a bare RuntimeError
+    asked = "not enough memory" in said or "can't allocate memory" in said
+    return asked or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _provenance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -122,7 +123,7 @@ def reverse_ode(schedule, grid, x0):
         return schedule.drift(u) * y - 0.5 * schedule.diffusion(u) ** 2 * own_score(schedule, y, u)
 
     y = x0 * schedule.scale(t[0])
-    for a, b in zip(t[:-1], t[1:], strict=True):
+    for a, b in itertools.pairwise(t):
         h = b - a
         k1 = slope(y, a)
         k2 = slope(y + 0.5 * h * k1, a + 0.5 * h)

@@ -184,7 +184,7 @@ def test_coefficients_and_sde_agree_with_the_papers_in_arbitrary_precision(name)
         alpha, sigma, drift, diffusion = reference(mpmath.mpf(t))
         found = [schedule.alpha(t), schedule.sigma(t), schedule.drift(t), schedule.diffusion(t)]
         for what, value, right in zip(
-            ["alpha", "sigma", "drift", "diffusion"], found, (alpha, sigma, drift, diffusion)
+            ["alpha", "sigma", "drift", "diffusion"], found, (alpha, sigma, drift, diffusion), strict=True
         ):
             tolerance = 1e-12 * float(abs(right))
             assert abs(float(mpmath.mpf(float(value)) - right)) <= tolerance, (what, t)

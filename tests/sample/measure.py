@@ -1,4 +1,4 @@
-"""Instruments of the ladder: orders of rules, measured on exact denoisers, in closed form where there is one."""
+"""Instruments of the ladder: orders and variances of rules, measured on exact denoisers without Monte Carlo."""
 
 from __future__ import annotations
 
@@ -7,43 +7,59 @@ import math
 import torch
 
 from perrin.denoise import exact
+from perrin.denoise.prediction import Prediction
 from perrin.process import levels
-from perrin.sample import Plan, advance, make_plan, start_slots
+from perrin.registry import rules
+from perrin.sample import Plan, advance, make_plan, run, start_slots
+from perrin.sample.noise import normals, seed_of, seed_tensor
 
 LOW, HIGH = -4.0, 8.0
+# several data sets at once, since the error of a single one may cross zero at some step
+STDS = torch.tensor([0.0, 0.1, 0.3, 0.5, 0.8, 1.5, 2.0], dtype=torch.float64)
+MEAN = 0.7
+
+DETERMINISTIC = [name for name in rules if not rules[name].stochastic]
+STOCHASTIC = [name for name in rules if rules[name].stochastic]
+
+
+def line(low, high, steps):
+    """`steps + 1` levels, evenly."""
+    return [low + (high - low) * k / steps for k in range(steps)] + [high]
+
+
+def spread(level, std):
+    """Standard deviation of the noisy state for data of standard deviation `std`."""
+    return torch.sqrt(levels.alpha(level) ** 2 * std**2 + levels.sigma(level) ** 2)
 
 
 def gaussian_flow(x, start, stop, mean, std):
     """The probability flow of N(mean, std^2) data between two levels: (x - alpha m) / s_t is constant."""
-
-    def spread(level):
-        return torch.sqrt(levels.alpha(level) ** 2 * std**2 + levels.sigma(level) ** 2)
-
-    return levels.alpha(stop) * mean + (x - levels.alpha(start) * mean) * spread(stop) / spread(start)
+    return levels.alpha(stop) * mean + (x - levels.alpha(start) * mean) * spread(stop, std) / spread(
+        start, std
+    )
 
 
-def deterministic_error(rule, steps, mean, std, history):
-    """RMSE at the level HIGH from LOW, float64; `history` earlier states are put on the exact flow."""
-    h = (HIGH - LOW) / steps
-    grid = [LOW - h * k for k in range(history, 0, -1)] + [LOW + h * k for k in range(steps)] + [HIGH]
+def deterministic_error(rule, steps, history, low=LOW, high=HIGH, mean=MEAN, std=STDS):
+    """RMSE at the level `high` from `low`, float64; `history` earlier states are put on the exact flow."""
+    h = (high - low) / steps
+    grid = [low - h * k for k in range(history, 0, -1)] + line(low, high, steps)
     plan = make_plan(rule, grid=grid)
     denoiser = exact.Gaussian(mean, std)
-    x0 = torch.linspace(-2, 2, 9, dtype=torch.float64).reshape(1, -1)
-    slots = start_slots(plan, gaussian_flow(x0, LOW, grid[0], mean, std))
+    x0 = torch.full((1, len(std)), 1.3, dtype=torch.float64)
+    slots = start_slots(plan, gaussian_flow(x0, low, grid[0], mean, std))
     for index, row in enumerate(plan.rows):
-        if row.level <= LOW + 1e-12 and history:
-            slots[:2] = [gaussian_flow(x0, LOW, level, mean, std) for level in (row.base, row.level)]
+        if row.level <= low + 1e-12 and history:
+            slots[:2] = [gaussian_flow(x0, low, level, mean, std) for level in (row.base, row.level)]
         level = torch.full((1,), row.level, dtype=torch.float64)
         slots = advance(plan, index, slots, denoiser(slots[1], level), [0])
-    truth = gaussian_flow(x0, LOW, HIGH, mean, std)
+    truth = gaussian_flow(x0, low, high, mean, std)
     return float((slots[0] - truth).pow(2).mean().sqrt())
 
 
 def covariance_error(rule, steps, std, low=LOW, high=HIGH, **options):
     """|variance - truth| at level `high` from exact marginals at `low`, propagated through the table."""
-    h = (high - low) / steps
-    plan = make_plan(rule, grid=[low + h * k for k in range(steps)] + [high], **options)
-    return abs(output_variance(plan, std) - float(levels.alpha(high) ** 2 * std**2 + levels.sigma(high) ** 2))
+    plan = make_plan(rule, grid=line(low, high, steps), **options)
+    return abs(output_variance(plan, std) - float(spread(high, torch.tensor(std)) ** 2))
 
 
 def output_variance(plan: Plan, std: float) -> float:
@@ -51,7 +67,7 @@ def output_variance(plan: Plan, std: float) -> float:
     start = plan.grid[0]
     total = 1 + sum(len(row.draws) for row in plan.rows)
     state = torch.zeros(plan.slots, total, dtype=torch.float64)
-    state[:2, 0] = math.sqrt(float(levels.alpha(start) ** 2 * std**2 + levels.sigma(start) ** 2))
+    state[:2, 0] = spread(start, std)
     used = 1
     for row in plan.rows:
         a, s = levels.alpha(row.level or 0.0), levels.sigma(row.level or 0.0)
@@ -70,3 +86,48 @@ def slope(errors, counts):
     x = torch.log(torch.tensor(counts, dtype=torch.float64))
     y = -torch.log(torch.tensor(errors, dtype=torch.float64))
     return float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+
+
+class Basis:
+    """Runs a plan on basis vectors: in place of every normal draw stands a unit vector of its own.
+
+    Coordinate 0 is the data, coordinate 1 the start noise; a draw that is used twice is one vector. What comes out
+    of the real executor then holds the exact coefficient of everything that went in. Used as a context through
+    pytest's monkeypatch: `Basis(monkeypatch)`.
+    """
+
+    def __init__(self, monkeypatch, size=400):
+        self.size, self.seen, self.records = size, {}, []
+        monkeypatch.setattr("perrin.sample.ticking.normals", self._normals)
+
+    def _normals(self, seeds, shape, dtype=torch.float32):
+        z = torch.zeros(len(seeds), *shape, dtype=dtype)
+        for i, seed in enumerate(seeds.tolist()):
+            z[i, 2 + self.seen.setdefault(seed, len(self.seen))] = 1.0
+        return z
+
+    def run(self, plan, denoiser, data, noise):
+        """The output, from a start of `data` on coordinate 0 and `noise` on coordinate 1."""
+        start = torch.zeros(1, self.size, dtype=torch.float64)
+        start[0, 0], start[0, 1] = data, noise
+
+        def spy(x, level, condition=None):
+            self.records.append((float(level[0]), x[0].clone()))
+            return denoiser(x, level, condition)
+
+        return run(plan, spy, seeds=[0], start=start)[0]
+
+
+def point_at_first_axis(x, level, condition=None):
+    """The denoiser of a point mass at the first basis vector."""
+    clean = torch.zeros_like(x)
+    clean[:, 0] = 1.0
+    return Prediction(clean)
+
+
+def draws_of(row, keys, shape, dtype=torch.float64):
+    """The normals that a row of a plan draws for these keys, [draws, B, *shape]."""
+    return [
+        normals(seed_tensor([seed_of(k, "", d.stream, d.start, d.stop, d.visit) for k in keys]), shape, dtype)
+        for d in row.draws
+    ]

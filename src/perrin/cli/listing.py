@@ -20,6 +20,7 @@ SECTIONS: dict[str, Mapping[str, Any] | None] = {  # section -> its registry; th
     "level_laws": registry.level_laws,
     "nets": registry.nets,
     "kinds": registry.kinds,
+    "metrics": registry.metrics,
 }
 
 

@@ -28,6 +28,7 @@ def command(
     ] = False,
     nets: Annotated[bool, typer.Option("--nets", help="The networks.")] = False,
     kinds: Annotated[bool, typer.Option("--kinds", help="The kinds of data.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="What generated data are measured by.")] = False,
     as_json: Json = False,
 ) -> None:
     """List recipes, solvers, schedules, networks and everything else that has a name.

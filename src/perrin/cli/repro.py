@@ -25,11 +25,11 @@ def command(
     Example:
       perrin repro sevens/00003_7.png
     """
-    from perrin.reproduction import reproduce
+    from perrin.reproduction import reproduce, write
 
     result = reproduce(file, model=model, device=choose_device(device))
     if out is not None:
-        result.samples.codec.save(result.samples.decoded, out, result.samples.provenance)
+        write(result.samples, out)
     facts: dict[str, Any] = {
         "items": result.items,
         "identical": result.identical,

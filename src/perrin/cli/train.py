@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,11 @@ def command(
     if dry_run:
         _dry_run(content, recipe, as_json)
         return
+    options: dict[str, Any] = {"out": out, "resume": resume, "overwrite": overwrite, "start": start}
+    options["device"] = chosen
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        api.train(recipe if content is None else content, **options)
+        return
     with progress("training") as advance:
         done = 0
 
@@ -72,15 +78,7 @@ def command(
             advance(step - done, note=note, total=total)
             done = step
 
-        run = api.train(
-            recipe if content is None else content,
-            out=out,
-            resume=resume,
-            overwrite=overwrite,
-            start=start,
-            device=chosen,
-            progress=told,
-        )
+        run = api.train(recipe if content is None else content, progress=told, **options)
     figures = _judge(run.folder, chosen) if evaluate else {}
     if as_json:
         emit(
@@ -111,7 +109,17 @@ def _dry_run(content: dict[str, Any] | None, recipe: str, as_json: bool) -> None
         emit(facts)
         return
     for name, value in facts.items():
-        print(f"{name:<18} {value}")
+        print(f"{name:<18} {_shown(name, value)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    """A fact as people read it: shapes with crosses, lists with commas, few digits."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(key, inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, list):
+        cross = name in ("state shape", "batch")
+        return (" x " if cross else ", ").join(str(entry) for entry in value) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _judge(folder: Path, device: str) -> dict[str, Any]:

@@ -134,7 +134,6 @@ def _write(
     def picture(states: Tensor) -> Any:
         return model.codec.picture(model.codec.decode(states))
 
-    grid = drawn.picture()
     pictures = {
         "Samples": class_grid(drawn.state, drawn.labels, model.codec.classes, picture),
         "Nearest training items: generated left, nearest right": nearest_pairs(
@@ -150,4 +149,4 @@ def _write(
         log=Log(folder / "log.jsonl").read(),
         settings=recipe.model_dump(mode="json"),
     )
-    drawn.save(folder / "samples.png") if grid is not None else drawn.save(folder / "samples.npy")
+    drawn.save(folder / ("samples.png" if drawn.picture() is not None else "samples.npy"))

@@ -95,6 +95,12 @@ class ClassifierFree(Guide):
 
 def _rescaled(guided: Tensor, conditional: Tensor, w: Tensor, amount: float) -> Tensor:
     """Bring each item's standard deviation back towards its conditional one's, never over the batch."""
-    axes = tuple(range(1, guided.dim()))
-    ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True).clamp(min=1e-12)
+    now, wanted = _spreads(guided), _spreads(conditional)
+    ratio = torch.where(now > 0, wanted / now, 1.0)
     return torch.where((w == 0) | (w == 1), guided, (amount * ratio + (1 - amount)) * guided)
+
+
+def _spreads(x: Tensor) -> Tensor:
+    """Standard deviation of each item [B, 1, ...]; one by one, since a reduction's rounding depends on the batch."""
+    found = torch.stack([item.std(correction=0) for item in x])
+    return found.reshape(-1, *[1] * (x.dim() - 1))

@@ -5,6 +5,10 @@
 
 The residual block with adaptive group normalisation of Dhariwal & Nichol 2021 (arXiv:2105.05233), `e` being
 the embedding of time and conditions. Only `convolution` knows the number of dimensions.
+
+Why normalise groups rather than preserve magnitudes (Karras et al. 2024, arXiv:2312.02696): with the same
+skeleton and 30 CPU-seconds on the scikit-learn digits, one run each, the held-out EDM loss was .335 for this
+block and .352 for magnitude-preserving ones at the best of three learning rates.
 """
 
 from __future__ import annotations

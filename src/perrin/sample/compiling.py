@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from perrin.errors import PerrinError
 from perrin.sample.plan import Row
 from perrin.sample.tracing import Tracer
 
@@ -44,14 +45,17 @@ def compile_rows(tracer: Tracer) -> tuple[list[Row], int]:
         keeps[segment - 1] = [a for a in needed if a not in heads[segment - 1]]
     slots = 2 + max(len(k) for k in keeps)
 
+    made: list[list[int]] = [[] for _ in range(count + 1)]
+    for number, atom in enumerate(tracer.atoms):
+        made[atom.segment].append(number)
     layouts = [[*heads[0], *keeps[0]]]
     for segment in range(1, count + 1):
         layouts.append([*heads[segment], *_place(layouts[-1][2:], keeps[segment])])
     rows = []
     if layouts[0] != [0, 0]:
-        rows.append(_row(tracer, [0, 0], layouts[0], 0, slots))
+        rows.append(_row(tracer, made[0], [0, 0], layouts[0], 0, slots))
     for segment in range(1, count + 1):
-        rows.append(_row(tracer, layouts[segment - 1], layouts[segment], segment, slots))
+        rows.append(_row(tracer, made[segment], layouts[segment - 1], layouts[segment], segment, slots))
     return rows, slots
 
 
@@ -66,8 +70,9 @@ def _place(before: list[int], wanted: list[int]) -> list[int]:
     return places
 
 
-def _row(tracer: Tracer, before: list[int], after: list[int], segment: int, slots: int) -> Row:
-    inputs = [a for a in range(len(tracer.atoms)) if tracer.atoms[a].segment == segment]
+def _row(
+    tracer: Tracer, inputs: list[int], before: list[int], after: list[int], segment: int, slots: int
+) -> Row:
     draws = [a for a in inputs if tracer.atoms[a].kind == "draw"]
     column = {a: slots + 2 + i for i, a in enumerate(draws)}
     column |= {a: slots for a in inputs if tracer.atoms[a].kind == "mean"}
@@ -83,7 +88,9 @@ def _row(tracer: Tracer, before: list[int], after: list[int], segment: int, slot
     used = [i for i in range(len(draws)) if bool((matrix[:, slots + 2 + i] != 0).any())]
     matrix = matrix[:, [*range(slots + 2), *(slots + 2 + i for i in used)]]
     kept = [tracer.atoms[draws[i]] for i in used]
-    variances = {a.variance for a in kept if a.variance is not None}
+    variances = {a.variance for a in kept}
+    if len(variances) > 1:
+        raise PerrinError("a rule gives the draws of one row different variances; one learned variance a row")
     _, level, _, base = tracer.evaluations[segment - 1] if segment else (0, None, 0, tracer.evaluations[0][3])
     return Row(
         level=level,

@@ -30,6 +30,7 @@ def check(plan: Plan) -> None:
     _endpoints(plan, states)
     if plan.exact:
         for index, (row, state) in enumerate(zip(plan.rows, states, strict=False)):
+            _compare(plan, index, state[0], row.base)
             if row.level is not None:
                 _compare(plan, index, state[1], row.level)
         _compare(plan, len(plan.rows), states[-1][0], plan.grid[-1])

@@ -26,11 +26,14 @@ _MIX_2 = 0x94D049BB133111EB - 2**64
 
 
 def seed_of(key: Key, leaf: str = "", stream: str = "path", *numbers: float) -> int:
-    """A signed 64-bit seed for one draw; `numbers` are the interval's ends and the visit, or any others."""
+    """A signed 64-bit seed for one draw; `numbers` are the interval's ends and the visit, or any others.
+
+    Numbers are rounded to 1e-6: a level that another machine computes with another last bit names the same noise.
+    """
     parts = key if isinstance(key, tuple) else (key,)
     text = f"{':'.join(str(int(p)) for p in parts)}|{leaf}|{stream}|".encode()
     # + 0.0 gives -0.0 and 0.0 one name
-    packed = struct.pack(f"<{len(numbers)}d", *(float(n) + 0.0 for n in numbers))
+    packed = struct.pack(f"<{len(numbers)}d", *(round(float(n), 6) + 0.0 for n in numbers))
     return int.from_bytes(hashlib.blake2b(text + packed, digest_size=8).digest(), "little", signed=True)
 
 

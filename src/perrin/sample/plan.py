@@ -175,7 +175,7 @@ class Plan:
             )
         try:
             return _read(data)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError) as error:
             raise PerrinError(f"{where} is a damaged plan: {error!r}") from error
 
     def save(self, path: str | Path) -> None:
@@ -206,6 +206,8 @@ def _read(data: dict[str, Any]) -> Plan:
         matrix = torch.tensor(r["matrix"], dtype=torch.float64)
         if matrix.shape != (slots, slots + 2 + len(draws)):
             raise ValueError(f"row {len(rows)} has a matrix of shape {tuple(matrix.shape)}")
+        if not bool(torch.isfinite(matrix).all()):
+            raise ValueError(f"row {len(rows)} holds a number that is not finite")
         variance = None if r["variance"] is None else (float(r["variance"][0]), float(r["variance"][1]))
         level = None if r["level"] is None else float(r["level"])
         rows.append(Row(level, float(r["base"]), matrix, draws, variance))

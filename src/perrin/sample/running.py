@@ -109,7 +109,7 @@ def run(
     if start is None:
         if shape is None:
             raise PerrinError("run needs the shape of the state, or a start state")
-        start = prior(keys, plans, shape, dtype, _device(denoiser, device))
+        start = prior(keys, shape, dtype, _device(denoiser, device))
     return _Run(plans, denoiser, keys, condition, trace, callback).go(start)
 
 
@@ -203,16 +203,14 @@ class _Run:
             raise Cancelled(tick)
 
 
-def prior(
-    keys: Sequence[Key], plans: Sequence[Plan], shape: Shape, dtype: torch.dtype, device: torch.device | str
-) -> State:
-    """N(0, I), every process at its noisy end in unit coordinates: the path's increment from -inf."""
+def prior(keys: Sequence[Key], shape: Shape, dtype: torch.dtype, device: torch.device | str) -> State:
+    """N(0, I), every process at its noisy end in unit coordinates.
+
+    It depends on the key alone: one seed on different grids, rules and steps leads to like samples.
+    """
     parts = {}
     for name, size in leaves(shape).items():
-        seeds = [
-            seed_of(key, name, "path", -torch.inf, plan.grid[0], -1)
-            for key, plan in zip(keys, plans, strict=True)
-        ]
+        seeds = [seed_of(key, name, "start") for key in keys]
         parts[name] = normals(seed_tensor(seeds, device), tuple(size), dtype)
     return like(parts, shape)
 

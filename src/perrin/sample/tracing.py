@@ -42,8 +42,10 @@ class Linear:
             )
         return Linear({k: factor * v for k, v in self.terms.items() if factor * v != 0.0})
 
-    def __radd__(self, other: Linear) -> Linear:
-        return self + other
+    def __radd__(self, other: Linear | int) -> Linear:
+        if isinstance(other, int) and other == 0:  # the start of Python's own sum()
+            return self
+        raise _not_linear(f"adds {other!r} to a state")
 
     def __rmul__(self, factor: float) -> Linear:
         return self * factor
@@ -58,6 +60,12 @@ class Linear:
         if isinstance(factor, Linear):
             raise _not_linear("divides by a state")
         return self * (1.0 / factor)
+
+    def __bool__(self) -> bool:
+        raise _not_linear("branches on the value of a state")
+
+    def __eq__(self, other: object) -> bool:
+        raise _not_linear("compares a state")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python's own questions, such as those of copy
@@ -270,7 +278,8 @@ def trace(
         try:
             value = function(step, **options)
         except TypeError as error:
-            raise PerrinError(f"the rule cannot be traced: {error}") from error
+            line = str(error).splitlines()[0]  # torch answers in several
+            raise PerrinError(f"the rule cannot be traced: {line}") from error
         tracer.base, tracer.base_level = tracer.define("state", value), grid[index + 1]
         x = Linear({tracer.base: 1.0})
         del history[8:]

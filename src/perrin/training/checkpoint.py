@@ -4,7 +4,8 @@
     state/latest.json     {"folder": "step-00001200"}
 
 A new state is written beside the old one, then the pointer is renamed into place, then the old one is removed: a
-kill at any moment leaves a state that loads.
+kill at any moment leaves a state that loads. The newest state is never written again: steps are exact, so another
+state of the same step would be the same.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def save(
     """Write the state after `step` and make it the newest."""
     state = folder / "state"
     target = state / f"step-{step:08d}"
-    shutil.rmtree(target, ignore_errors=True)
+    if newest(folder) == target:
+        return
+    shutil.rmtree(target, ignore_errors=True)  # what a kill left of it
     save_tensors(target / "weights.safetensors", weights)
     tensors, rest = _flatten(optimiser.state_dict())
     save_tensors(target / "optimiser.safetensors", tensors)

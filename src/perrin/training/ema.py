@@ -59,11 +59,15 @@ def correlation(gamma_a: float, t_a: float, gamma_b: float, t_b: float) -> float
 def reconstruction(stored: Sequence[tuple[float, int]], std: float, step: int) -> list[float]:
     """Weights with which stored averages (std, step) sum to the average of width `std` at `step`.
 
-    Least squares over the profiles; exact where the profile is one of the stored ones.
+    Least squares over the profiles, with weights that sum to one: what did not move in training is rebuilt exactly,
+    which the plain fit misses by about a percent with eight snapshots. Exact where the profile is a stored one.
     """
     gammas = [gamma_of(s) for s, _ in stored]
     times = [float(t) for _, t in stored]
     pairs = range(len(stored))
     gram = np.array([[correlation(gammas[i], times[i], gammas[j], times[j]) for j in pairs] for i in pairs])
     target = np.array([correlation(gammas[i], times[i], gamma_of(std), float(step)) for i in pairs])
-    return [float(v) for v in np.linalg.lstsq(gram, target, rcond=1e-13)[0]]
+    unit = gram.max()  # the multiplier of the constraint on the scale of the rest
+    one = np.ones((len(stored), 1))
+    system = np.block([[gram / unit, one], [one.T, np.zeros((1, 1))]])
+    return [float(v) for v in np.linalg.lstsq(system, np.append(target / unit, 1.0), rcond=1e-13)[0][:-1]]

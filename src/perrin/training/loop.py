@@ -96,6 +96,7 @@ class Trainer:
             raise PerrinError(f"{self.folder} holds no training state to resume from")
         facts = checkpoint.load(state, self.weights(), self.optimiser, self.ema)
         self.step, self.spent = int(facts["step"]), float(facts["cpu_seconds"])
+        self.precision = facts["precision"]  # "auto" may mean another one on this machine
         self.smooth = math.nan if facts["smooth"] is None else facts["smooth"]
         self.least = math.inf if facts["least"] is None else facts["least"]
         if self.group.first:
@@ -107,27 +108,39 @@ class Trainer:
 
     def run(self) -> Model:
         """Train to the end and return the model with the average that validates best."""
-        clock = time.process_time() - self.spent
-        with interruptible() as interrupted:
-            while not self.finished():
-                line = self.advance()
-                self.spent = time.process_time() - clock
-                self._report(line)
-                if self.group.any(interrupted()):
-                    self.save()
-                    raise KeyboardInterrupt(
-                        f"stopped after step {self.step}; saved. To go on: perrin train --resume {self.folder}"
-                    )
-                if self._due(self.options.save_every, 8) and not self.finished():
-                    self.save()
-        self.batches.close()
+        try:
+            with interruptible() as interrupted:
+                self._loop(interrupted)
+        finally:
+            self.batches.close()
         return self._finish()
+
+    def _loop(self, interrupted: Callable[[], bool]) -> None:
+        clock = time.process_time() - self.spent
+        last = self.finished()
+        while not last:
+            line = self.advance()
+            self.spent = self._shared(time.process_time() - clock)
+            last = self.finished()
+            self._report(line, last)
+            if self.group.any(interrupted()):
+                self.save()
+                raise KeyboardInterrupt(
+                    f"stopped after step {self.step}; saved. To go on: perrin train --resume {self.folder}"
+                )
+            if self._due(self.options.save_every, 8) and not last:
+                self.save()
+
+    def _shared(self, seconds: float) -> float:
+        """The mean over processes where a budget makes it matter: all must take the same rates and stop together."""
+        if self.options.cpu_seconds is None:
+            return seconds
+        return float(self.group.mean(torch.tensor(seconds, device=self.group.device)))
 
     def finished(self) -> bool:
         """Whether the steps or the budget are used up."""
         budget = self.options.cpu_seconds
-        done = self.step >= self.options.steps or (budget is not None and self.spent >= budget)
-        return self.group.any(done) if budget is not None else done
+        return self.step >= self.options.steps or (budget is not None and self.spent >= budget)
 
     def _due(self, every: int | None, parts: int) -> bool:
         return self.step % (every or max(1, self.options.steps // parts)) == 0
@@ -204,10 +217,9 @@ class Trainer:
                 f"smallest value; lower training.lr ({self.options.lr})"
             )
 
-    def _report(self, line: dict[str, Any]) -> None:
+    def _report(self, line: dict[str, Any], last: bool) -> None:
         if not self.group.first:
             return
-        last = self.finished()
         if self._due(None, 200) or last:
             self.log.write(**line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
         if self.validation is not None and (self._due(self.options.validate_every, 10) or last):
@@ -223,12 +235,9 @@ class Trainer:
 
     def _picture(self) -> None:
         """Samples of fixed seeds, to watch the model learn."""
-        model = self.model(self.ema.averages[self.options.ema[0]])
-        picture = model.sample(min(40, self.options.batch), seed=0).picture(columns=10)
-        if picture is not None:
-            target = self.folder / "samples" / f"step-{self.step:08d}.png"
-            target.parent.mkdir(exist_ok=True)
-            picture.save(target)
+        samples = self.model(self.ema.averages[self.options.ema[0]]).sample(min(36, self.options.batch), seed=0)
+        if samples.picture() is not None:
+            samples.save(self.folder / "samples" / f"step-{self.step:08d}.png")
 
     def save(self) -> None:
         """Write the training state, and the model as it stands."""

@@ -6,6 +6,7 @@ command line changes single values (`--set training.lr=1e-3`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from perrin.errors import PerrinError
 from perrin.registry import unknown
 from perrin.training.schema import first_line
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as YAML 1.2 and people have it; YAML 1.1 reads a text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Its counterpart: a text that looks like a number is quoted."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    )
 
 
 class _Section(BaseModel):
@@ -95,26 +110,40 @@ def builtin() -> dict[str, str]:
     return {name: str(content.get("about", "")) for name, content in named.items()}
 
 
-def read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+def read(source: str | Path | Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
     """The content of a built-in recipe, a YAML file or a mapping, with its base filled in.
 
+    Args:
+        above: the recipes that have this one as their base; a base in a file is found beside that file.
+
     Raises:
-        PerrinError: no such recipe, or a file that is not YAML.
+        PerrinError: no such recipe, a file that is not YAML, or a recipe that is its own base.
     """
     content = _content(source)
     base = content.pop("base", None)
-    return merge(read(base), content) if base is not None else content
+    if base is None:
+        return content
+    if _is_file(base) and not isinstance(source, Mapping):
+        base = str(Path(source).parent / base)
+    if str(base) in above:
+        raise PerrinError(f"the recipe {base} is its own base, by way of {', '.join(above)}")
+    return merge(read(base, (*above, str(base))), content)
+
+
+def _is_file(source: Any) -> bool:
+    return Path(str(source)).suffix in (".yaml", ".yml")
 
 
 def _content(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return dict(source)
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
+    if _is_file(source):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = Path(source).read_text(encoding="utf-8")
         except OSError as error:
-            raise PerrinError(f"cannot read the recipe {path}: {error.strerror}") from error
+            raise PerrinError(f"cannot read the recipe {source}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise PerrinError(f"the recipe {source} is not a text in UTF-8: {error}") from error
     else:
         file = files("perrin").joinpath("recipes", f"{source}.yaml")
         if not file.is_file():
@@ -123,7 +152,7 @@ def _content(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
             )
         text = file.read_text(encoding="utf-8")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise PerrinError(f"the recipe {source} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -153,22 +182,12 @@ def set_value(content: dict[str, Any], assignment: str) -> dict[str, Any]:
     if not equals or not path:
         raise PerrinError(f"--set {assignment!r}: write section.key=value, such as training.lr=1e-3")
     try:
-        value = _number_or(yaml.safe_load(text))
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise PerrinError(f"--set {assignment!r}: the value is not YAML") from error
     for key in reversed(path.split(".")):
         value = {key: value}
     return merge(content, value)
-
-
-def _number_or(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as a text; a person means the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def validate(content: Mapping[str, Any]) -> Recipe:
@@ -177,18 +196,11 @@ def validate(content: Mapping[str, Any]) -> Recipe:
     Raises:
         PerrinError: an unknown key (with the nearest right one), or a value of a wrong type.
     """
-    content = _numbers(content)
     _known_keys(content, Recipe, "recipe")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise PerrinError(first_line(error, "recipe")) from error
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: v if k in ("path", "name", "about") else _numbers(v) for k, v in value.items()}
-    return [_numbers(v) for v in value] if isinstance(value, list) else _number_or(value)
 
 
 def _known_keys(content: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
@@ -202,4 +214,4 @@ def _known_keys(content: Mapping[str, Any], model: type[BaseModel], where: str) 
 
 def dump(recipe: Recipe) -> str:
     """The recipe as YAML; reading it back gives the same recipe."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)

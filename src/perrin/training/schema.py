@@ -72,5 +72,7 @@ def first_line(error: ValidationError, where: str) -> str:
     place = ".".join(str(p) for p in first["loc"] if not str(p).startswith("function-"))
     value = first.get("input")
     shown = "" if first["type"] == "missing" else f" = {value!r}"
+    if first["type"] == "model_type":  # pydantic would name its class
+        return f"{where}: {place}{shown}: must be a section, such as {{key: value}}"
     more = len(error.errors()) - 1
     return f"{where}: {place}{shown}: {first['msg'].lower()}" + (f" (and {more} more)" if more else "")

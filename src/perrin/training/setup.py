@@ -137,6 +137,7 @@ def report(setup: Setup) -> dict[str, Any]:
     copies = 4 + len(training.ema)
     return {
         "recipe": setup.recipe.name,
+        "data": data.train.description.get("path"),
         "training items": len(data.train),
         "validation items": len(data.validation) if data.validation else 0,
         "test items": len(data.test) if data.test else 0,
@@ -145,7 +146,7 @@ def report(setup: Setup) -> dict[str, Any]:
         "classes": setup.codec.classes,
         "sigma_data": round(setup.codec.sigma_data, 4),
         "parameters": parameters,
-        "training memory": f"{parameters * 4 * copies / 2**20:.0f} MiB and the activations",
+        "training memory": f"{parameters * 4 * copies / 2**20:.1f} MiB and the activations",
         "batch": list(batch.state.shape),
         "steps": training.steps,
         "epochs": round(training.steps * training.batch / len(data.train), 1),

@@ -16,7 +16,7 @@ __all__ = ["ArrayCodec", "Arrays", "open_arrays", "read_provenance"]
 
 
 class Arrays:
-    """The kind `arrays` (`contracts.Kind`)."""
+    """Arrays of any shape, 2-D points included: npy, npz, csv; out in the same formats."""
 
     codec = ArrayCodec
     open = staticmethod(open_arrays)

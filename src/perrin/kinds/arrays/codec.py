@@ -124,7 +124,9 @@ class ArrayCodec:
     def save(
         self, decoded: Sequence[np.ndarray], path: Path, provenance: Sequence[dict[str, Any]]
     ) -> list[Path]:
-        """Write one file of all items with a JSON sidecar; see `saving.save_arrays`."""
+        """Write one file of all items with a JSON sidecar; see `saving.save_arrays`. A `.png` is their picture."""
+        if Path(path).suffix.lower() == ".png":
+            return [saving.save_picture(self.picture(decoded), Path(path), provenance)]
         return saving.save_arrays(decoded, Path(path), provenance, self.classes, self.columns)
 
     def picture(self, decoded: Sequence[np.ndarray], columns: int | None = None) -> Image | None:

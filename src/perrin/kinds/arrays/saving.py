@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
+from PIL.Image import open as open_image
 
 from perrin.errors import PerrinError
-from perrin.kinds.provenance import write_sidecar
+from perrin.kinds.provenance import png_text, write_sidecar
 from perrin.saving import replacing
 
 
@@ -55,6 +57,19 @@ def save_arrays(
     return [path, write_sidecar(path, {"items": [dict(made) for made in provenance]})]
 
 
+def save_picture(picture: Image | None, path: Path, provenance: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the picture of all items, their provenance inside.
+
+    Raises:
+        PerrinError: items that have no picture, or a file that cannot be written.
+    """
+    if picture is None:
+        raise PerrinError(f"items of this shape have no picture for '{path}'; write .npy or .npz")
+    with replacing(path) as part:
+        picture.save(part, format="PNG", pnginfo=png_text({"items": [dict(made) for made in provenance]}))
+    return path
+
+
 def _name(label: Any, classes: Sequence[str] | None) -> str | None:
     if label is None or label == -1:
         return None
@@ -95,7 +110,10 @@ def _write_csv(
 
 
 def read_saved(path: Path) -> np.ndarray:
-    """The values of a file that `save_arrays` wrote, `[N, *shape]`."""
+    """The values of a file that `save_arrays` wrote, `[N, *shape]`; the pixels of a picture."""
+    if path.suffix.lower() == ".png":
+        with open_image(path) as image:
+            return np.asarray(image)
     if path.name.lower().endswith((".csv", ".csv.gz")):
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()

@@ -16,7 +16,7 @@ __all__ = ["ImageCodec", "Images", "open_images", "read_provenance", "save_anima
 
 
 class Images:
-    """The kind `images` (`contracts.Kind`)."""
+    """Images of any size: a folder (sub-folders as classes, or metadata.jsonl), parquet, npz; out as PNG."""
 
     codec = ImageCodec
     open = staticmethod(open_images)

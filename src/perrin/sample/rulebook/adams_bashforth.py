@@ -5,7 +5,8 @@ r"""Adams-Bashforth methods on the noise: dy/drho = E with y = x/alpha, rho = si
     ab_k    polynomials in rho                         (Liu et al. 2022, PNDM without its Runge-Kutta start)
     deis_k  polynomials in log rho                     (Zhang and Chen 2023, tAB-DEIS in log rho)
 
-Written as the first-order step plus differences of noises, since the weights sum to rho_t - rho_s.
+Written as the first-order step plus differences of noises, since the weights sum to rho_t - rho_s. Where a wrapper
+has changed the mean and not the noise, the first-order step alpha_t D + sigma_t E uses both as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from perrin.sample.rule import rule
-from perrin.sample.tracing import Linear, Step, transfer
+from perrin.sample.tracing import Linear, Step
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -35,7 +36,7 @@ def _adams(
     """`coordinate` maps lam to the polynomials' variable u; `density` is d rho / du."""
     s, t = step.s, step.t
     now = step.predict()
-    euler = transfer(step.x, now.mean, s, t)
+    euler = t.alpha * now.mean + t.sigma * now.noise
     past = [p for p in step.history[1:count] if p.at.finite]
     if not step.finite or not past:
         return euler

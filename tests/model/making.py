@@ -1,0 +1,37 @@
+"""Small models with random weights that react to everything they are told."""
+
+import torch
+
+from perrin.kinds.arrays import Arrays
+from perrin.kinds.images import Images
+from perrin.model import Design, Model, Sampling
+
+SCHEDULE = {"name": "edm", "sigma_min": 0.01, "sigma_max": 20.0}
+
+
+def make_model(net, codec, kind, **sampling):
+    """A model of a network with random weights."""
+    shape = {"shape": list(codec.shape), "classes": len(codec.classes) if codec.classes else None}
+    design = Design({**net, **shape}, {"name": "edm"}, {"kind": kind, "config": codec.config()})
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        denoiser = design.denoiser()
+        for parameter in denoiser.parameters():  # at its initialisation the output is zero
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    chosen = Sampling(**{"steps": 4, "schedule": SCHEDULE, "guidance": 2.0, **sampling})
+    return Model(design, denoiser, codec, chosen, about={"name": "test"})
+
+
+def image_model(**sampling):
+    """8 x 8 grey images of ten classes, by a small U-Net."""
+    codec = Images.codec((1, 8, 8), [str(i) for i in range(10)], 0.75)
+    net = {"name": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1}
+    return make_model(net, codec, "images", **sampling)
+
+
+def point_model(**sampling):
+    """Points without classes, by a small MLP."""
+    codec = Arrays.codec((2,), None, 1.0, [0.0, 0.0], [1.0, 1.0])
+    return make_model(
+        {"name": "mlp", "width": 16, "blocks": 1}, codec, "arrays", **{"guidance": 1.0, **sampling}
+    )
