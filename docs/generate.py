@@ -21,6 +21,7 @@ TITLES = {
     "weights": "Weights of the training loss",
     "level_laws": "Laws of the training levels",
     "nets": "Networks",
+    "metrics": "Metrics",
     "kinds": "Kinds of data",
 }
 

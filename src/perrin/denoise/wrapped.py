@@ -31,9 +31,17 @@ class Wrapped(nn.Module):
         p = self.parameterisation
         level = level.to(torch.float64)
         skip, out = p.coefficients(level)
-        output = self.net(expand(p.scale(level), x) * x, p.time(level).to(x.device, x.dtype), condition)
+        kind = self._precision(x)
+        # a time rounded to half precision would merge neighbouring levels
+        time = p.time(level).to(x.device, torch.promote_types(kind, torch.float32))
+        output = self.net((expand(p.scale(level), x) * x).to(kind), time, condition)
         mean = expand(skip, x) * x + expand(out, x) * output.to(x.dtype)
         return Prediction(mean)
+
+    def _precision(self, x: Tensor) -> torch.dtype:
+        """The network's own, where it has weights; the state's and the coefficients' stay as they are."""
+        weight = next((p for p in self.net.parameters() if p.is_floating_point()), None)
+        return x.dtype if weight is None else weight.dtype
 
     def check(self, levels: Tensor) -> None:
         """Refuse levels at which this parameterisation is undefined (a noise network at zero SNR)."""

@@ -109,7 +109,7 @@ class UNet(nn.Module):
             return x
         if condition is None or "concat" not in condition:
             return torch.cat([x, x.new_zeros(len(x), self.concat_channels + 1, *x.shape[2:])], dim=1)
-        value, present = present_rows(condition["concat"])
+        value, present = present_rows(condition["concat"].to(x.dtype))
         return torch.cat([x, value, present.expand(len(x), 1, *x.shape[2:])], dim=1)
 
     def _pad(self, x: Tensor) -> Tensor:

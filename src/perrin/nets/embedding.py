@@ -67,11 +67,11 @@ class Embedding(nn.Module):
 
     def forward(self, time: Tensor, condition: Condition | None = None) -> Tensor:
         condition = condition or {}
-        hidden = self.time(self.fourier(time))
+        hidden = self.time(self.fourier(time).to(self.time.weight.dtype))
         if self.label is not None:
             none = torch.full(time.shape, -1, dtype=torch.long, device=time.device)
             hidden = hidden + self.label(condition.get("label", none) + 1)
         if self.vector is not None and "vector" in condition:
-            value, present = present_rows(condition["vector"])
+            value, present = present_rows(condition["vector"].to(hidden.dtype))
             hidden = hidden + self.vector(value) * present  # the bias tells a zero vector from none
         return functional.silu(self.out(functional.silu(hidden)))

@@ -98,5 +98,5 @@ class MLP(nn.Module):
             return x
         if condition is None or "concat" not in condition:
             return torch.cat([x, x.new_zeros(len(x), self.concat_size + 1)], dim=1)
-        value, present = present_rows(condition["concat"].flatten(1))
+        value, present = present_rows(condition["concat"].flatten(1).to(x.dtype))
         return torch.cat([x, value, present], dim=1)
