@@ -144,7 +144,9 @@ class Model:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")
         if plan is not None and (steps is not None or solver is not None):
-            raise PerrinError("a plan holds its own solver and steps; give either a plan, or solver and steps")
+            raise PerrinError(
+                "a plan holds its own solver and steps; give either a plan, or solver and steps"
+            )
         chosen = plan or self.sampling.plan(solver, steps)
         labels = self._labels(n, first, conditions)
         w = self.sampling.guidance if guidance is None else float(guidance)

@@ -18,6 +18,8 @@ from perrin.cli import entry
 from perrin.model import Model
 from perrin.training import checkpoint
 
+PROGRESS = ("training: ", "sampling: ")
+
 
 @pytest.fixture
 def fails(capsys):
@@ -26,7 +28,7 @@ def fails(capsys):
     def run(*words):
         capsys.readouterr()
         code = entry.main([str(word) for word in words])
-        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("training: ")]
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(PROGRESS)]
         assert code == 2
         assert len(lines) == 1
         assert lines[0].startswith("perrin: ")
@@ -62,8 +64,7 @@ def test_a_folder_without_images(fails, tmp_path):
 def test_no_data_at_all(fails, tmp_path):
     assert "no file or folder" in fails("train", "images", tmp_path / "gone", "--out", tmp_path / "run")
     line = fails("train", "images", "--out", tmp_path / "run")
-    assert "data" in line
-    assert "path" in line
+    assert "data.path is missing: say where the data are, as in perrin train images PATH" in line
 
 
 def test_a_corrupt_and_an_empty_image_are_named(fails, images, tmp_path):
@@ -87,7 +88,7 @@ def test_broken_images_are_left_out_when_asked_and_listed(images, tmp_path, caps
 def test_mixed_channels(fails, images, tmp_path):
     Image.new("RGB", (8, 8), "red").save(images / "a" / "colour.png")
     line = fails("train", "images", images, *SMALL, "--out", tmp_path / "run")
-    assert "12 images are grey and 1 are colour (such as 'a/colour.png')" in line
+    assert "1 are colour (such as 'a/colour.png')" in line
     assert "channels: 3" in line
 
 
@@ -169,18 +170,15 @@ def test_a_model_folder_with_a_pickle(fails, run):
         (("--solver", "dpmpp2m"), "did you mean 'dpmpp_2m'?"),
         (("--steps", "0"), "steps"),
         (("-n", "0"), "n = 0 must be a whole number"),
-        (("-n", "many"), "not a valid integer"),
+        (("-n", "many"), "should be a valid integer"),
         (("--label", "2"), "class '2' is not known; known: 0, 1"),
         (("--plan", "gone.json"), "gone.json"),
         (("--device", "cuda:99"), "is not on this machine"),
         (("--out", "points.jpg"), "points.jpg"),
-        (("--trajectory", "--out", "x.csv"), "x"),
     ],
 )
 def test_wrong_settings_of_sampling(words, says, fails, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if words[0] == "--trajectory":
-        pytest.skip("points have a picture")
     assert says in fails("sample", run, *words)
 
 
@@ -255,7 +253,7 @@ def test_a_disk_that_is_full_while_samples_are_saved(fails, tmp_path, monkeypatc
     image_model().save(tmp_path / "m")
     monkeypatch.setattr(saving.os, "fsync", lambda descriptor: (_ for _ in ()).throw(FULL))
     line = fails("sample", tmp_path / "m", "-n", "2", "--out", tmp_path / "out")
-    assert "the disk is full" in "".join(line.split("sampling")[:1])
+    assert "the disk is full: " in line
     assert not list((tmp_path / "out").glob("*.png"))
     assert Model.load(tmp_path / "m")
 

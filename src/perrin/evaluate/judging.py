@@ -112,7 +112,9 @@ def judge(
         "evaluations_per_sample": drawn.evaluations,
         "model_hash": model.hash,
     }
-    _write(folder, model, drawn, train, found, recipe)
+    _write(folder, model, drawn, train, test, found, recipe)
+    if progress is not None:
+        progress("judging", 1, 1)
     return found
 
 
@@ -128,18 +130,30 @@ def _without_guidance(
     return model.sample(count, **options, guidance=1.0, progress=_told(progress, "sampling without guidance"))
 
 
-def _write(
-    folder: Path, model: Model, drawn: Samples, train: Tensor, found: dict[str, Any], recipe: recipes.Recipe
-) -> None:
+def _pictures(model: Model, drawn: Samples, train: Tensor, test: Tensor, nearest: Any) -> dict[str, Any]:
     def picture(states: Tensor) -> Any:
         return model.codec.picture(model.codec.decode(states))
 
-    pictures = {
+    if len(model.codec.shape) < 3:  # points and series are plotted together; a plot of one says nothing
+        return {"Samples": drawn.picture(), "Held-out data": picture(test[: len(drawn)])}
+    return {
         "Samples": class_grid(drawn.state, drawn.labels, model.codec.classes, picture),
         "Nearest training items: generated left, nearest right": nearest_pairs(
-            drawn.state, train, found["nearest"], picture
+            drawn.state, train, nearest, picture
         ),
     }
+
+
+def _write(
+    folder: Path,
+    model: Model,
+    drawn: Samples,
+    train: Tensor,
+    test: Tensor,
+    found: dict[str, Any],
+    recipe: recipes.Recipe,
+) -> None:
+    pictures = _pictures(model, drawn, train, test, found["nearest"])
     write_json(folder / "metrics.json", found)
     write_report(
         folder / "report.html",

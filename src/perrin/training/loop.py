@@ -235,7 +235,9 @@ class Trainer:
 
     def _picture(self) -> None:
         """Samples of fixed seeds, to watch the model learn."""
-        samples = self.model(self.ema.averages[self.options.ema[0]]).sample(min(36, self.options.batch), seed=0)
+        samples = self.model(self.ema.averages[self.options.ema[0]]).sample(
+            min(36, self.options.batch), seed=0
+        )
         if samples.picture() is not None:
             samples.save(self.folder / "samples" / f"step-{self.step:08d}.png")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -45,6 +46,10 @@ def open_data(recipe: Recipe) -> Data:
         PerrinError: data that cannot be read, or splits that leave nothing.
     """
     kind = kinds[recipe.kind]
+    if "path" not in recipe.data and "path" in inspect.signature(kind.open).parameters:  # no default is meant
+        raise PerrinError(
+            f"data.path is missing: say where the data are, as in perrin train {recipe.name} PATH"
+        )
     options = check_options(kind.open, recipe.data, "data")
     whole = kind.open(**options)
     if len(whole) < 2:
