@@ -190,11 +190,15 @@ def test_unknown_names_and_options_are_refused():
 @pytest.mark.parametrize("net_dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("state_dtype", [torch.float32, torch.float64])
 def test_the_state_keeps_its_precision_whatever_the_networks(net_dtype, state_dtype):
-    net = nets["unet"](shape=(1, 8, 8), classes=3, channels=16, vector_size=2, concat_channels=1).to(net_dtype)
+    net = nets["unet"](shape=(1, 8, 8), classes=3, channels=16, vector_size=2, concat_channels=1).to(
+        net_dtype
+    )
     condition = {"label": torch.tensor([0, -1]), "vector": torch.ones(2, 2), "concat": torch.ones(2, 1, 8, 8)}
     x = torch.randn(2, 1, 8, 8, dtype=state_dtype)
     mean = wrap(net, "edm")(x, torch.zeros(2, dtype=torch.float64), condition).mean
     assert mean.dtype == state_dtype
     # the network's output is zero at first, so the mean is the coefficient alone, in the state's precision
     expected = 0.25 * 0.5**0.5 / (0.5 + 0.25 * 0.5) * x.double()
-    torch.testing.assert_close(mean.double(), expected, rtol=1e-6 if state_dtype == torch.float32 else 1e-14, atol=0)
+    torch.testing.assert_close(
+        mean.double(), expected, rtol=1e-6 if state_dtype == torch.float32 else 1e-14, atol=0
+    )

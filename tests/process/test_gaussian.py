@@ -138,7 +138,7 @@ def line(low, high, steps):
 
 def test_reverse_sdes_of_vp_ve_and_sub_vp_coincide_in_unit_coordinates_given_the_same_noise():
     """And with the plan `ddpm`: the difference vanishes with the step, as Euler-Maruyama's error does."""
-    keys = list(range(16))
+    keys = list(range(64))
     apart = []
     for steps in (150, 600):
         grid = line(-5.0, 4.0, steps)
@@ -155,9 +155,9 @@ def test_reverse_sdes_of_vp_ve_and_sub_vp_coincide_in_unit_coordinates_given_the
         ]
         ours = run(plan, MIXTURE, seeds=keys, start=x0)
         ends = [reverse_sde(s, grid, x0, noises) for s in SONG.values()]
-        apart.append(max(float((e - ours).abs().max()) for e in ends))
-    assert apart[1] < 0.03
-    assert apart[1] < 0.45 * apart[0]
+        apart.append(max(float((e - ours).square().mean().sqrt()) for e in ends))
+    assert apart[1] < 0.02
+    assert apart[1] < 0.45 * apart[0]  # strong order one: a quarter, but for the spread of 64 paths
 
 
 def test_probability_flows_of_vp_ve_and_sub_vp_coincide_in_unit_coordinates():

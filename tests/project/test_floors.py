@@ -31,6 +31,7 @@ FLOORS = (  # from the ground up
     "reproduction",
     "serve",
     "cli",
+    "__main__",
 )
 HEIGHT = {room: floor for floor, room in enumerate(FLOORS)}
 
