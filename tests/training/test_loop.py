@@ -18,7 +18,7 @@ from tests.training.tiny import (
 import perrin
 from perrin.cli import entry
 from perrin.errors import PerrinError
-from perrin.training.loop import precision
+from perrin.training.precision import choose_precision
 from perrin.training.validation import Validation
 
 
@@ -92,9 +92,9 @@ def test_bfloat16_trains_like_float32_and_keeps_its_weights_wide(recipe, tmp_pat
 
 
 def test_automatic_precision_asks_the_device():
-    assert precision("auto", "cpu") in ("float32", "bfloat16")
-    assert precision("float32", "cuda") == "float32"
-    assert precision("auto", "mps") == "float32"
+    assert choose_precision("auto", "cpu") in ("float32", "bfloat16")
+    assert choose_precision("float32", "cuda") == "float32"
+    assert choose_precision("auto", "mps") == "float32"
 
 
 @pytest.mark.slow

@@ -7,10 +7,8 @@ a kill, and N more, bit for bit. The engine is PyTorch's own (AdamW, autocast, c
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,9 @@ from perrin.training.averaging import choose, snapshot
 from perrin.training.batches import Batches, Portion
 from perrin.training.distributed import Group
 from perrin.training.ema import PowerEMA
+from perrin.training.interruption import interruptible
 from perrin.training.log import Log
+from perrin.training.precision import choose_precision
 from perrin.training.setup import Setup
 from perrin.training.validation import Validation
 
@@ -61,7 +61,7 @@ class Trainer:
         )
         self.ema = PowerEMA(self.weights(), self.options.ema)
         self.module = self._module()
-        self.precision = precision(self.options.precision, group.device)
+        self.precision = choose_precision(self.options.precision, group.device)
         self.batches = Batches(
             setup.data.train,
             setup.codec,
@@ -272,35 +272,3 @@ class Trainer:
         model.save(self.folder)
         self.log.write(step=self.step, chosen=chosen, cpu_seconds=round(self.spent, 3))
         return model
-
-
-def precision(wanted: str, device: str) -> str:
-    """'bfloat16' or 'float32': auto takes bfloat16 where the device multiplies it in hardware."""
-    if wanted != "auto":
-        return wanted
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bfloat16" if device == "cpu" and supported() else "float32"
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a question that the loop asks between steps; a second Ctrl-C stops at once."""
-    asked = False
-
-    def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt("stopped at once; the last saved state is untouched")
-        asked = True
-
-    try:
-        before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals go elsewhere
-        before = {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
