@@ -76,9 +76,22 @@ class Race:
         if not (folder / "run.json").exists():
             command = self.command(entry, lr, seconds, folder, search)
             subprocess.run(command, env=peers_environment.variables(PEERS_ENVIRONMENT), check=True)
+        return self.report(folder, entry, search)
+
+    def report(self, folder: Path, entry: Entry, search: bool) -> dict[str, Any]:
+        """Judge one finished run and write the report anew."""
         self.records.append(self.judge.run(folder) | {"search": search, "peer": entry.peer})
         (self.given.out / "REPORT.md").write_text(table.report(self.records, self.judge))
         return self.records[-1]
+
+    def report_finished(self, entries: list[Entry]) -> None:
+        """Judge what has been run so far and start nothing."""
+        fifth = self.given.cpu_seconds / 5
+        for entry in entries:
+            for seconds in (fifth, self.given.cpu_seconds):
+                pattern = f"{entry.name}_*_{seconds:g}s_seed{self.given.seed}/run.json"
+                for finished in sorted(self.given.out.glob(pattern)):
+                    self.report(finished.parent, entry, search=seconds == fifth)
 
     def command(self, entry: Entry, lr: str, seconds: float, folder: Path, search: bool) -> list[str]:
         python = str(peers_environment.make(PEERS_ENVIRONMENT)) if entry.peer else sys.executable
@@ -101,9 +114,14 @@ def main() -> None:
     add("--checkpoints", type=int, default=4, help="of ours: 4 is 1/8, 1/4, 1/2 and all")
     add("--seed", type=int, default=0)
     add("--only", nargs="+", choices=list(ENTRIES), default=list(ENTRIES))
+    add("--report-only", action="store_true", help="judge the finished runs, start none")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    Race(given).run([ENTRIES[name] for name in given.only])
+    race, entries = Race(given), [ENTRIES[name] for name in given.only]
+    if given.report_only:
+        race.report_finished(entries)
+    else:
+        race.run(entries)
     print((given.out / "REPORT.md").read_text())
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from perrin.errors import PerrinError
 from perrin.kinds.images import ImageCodec, read_provenance, save_animation
+from perrin.kinds.images.gallery import save_images
 
 MADE = [{"index": i, "label": i % 2, "seed": 7, "note": "naïve ✓"} for i in range(5)]
 
@@ -145,3 +146,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, codec, noise):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PerrinError, match="cannot write"):
         codec.save([noise(6, 5, 3)], tmp_path / "file" / "out", [{}])
+
+
+def test_a_grid_of_thousands_opens_and_says_how_each_item_was_made(tmp_path):
+    plan = {"rule": "dpmpp_2m", "grid": [0.1234567890123 * k for k in range(40)]}
+    made = [{"seed": 0, "plan": plan, "index": i, "label": i % 10} for i in range(2500)]
+    [path] = save_images([np.zeros((8, 8), np.uint8)] * 2500, tmp_path / "grid.png", made)
+    with Image.open(path) as image:  # Pillow refuses texts of more than a mebibyte
+        assert image.size[0] > 100
+    assert read_provenance(path) == {"items": made}
+
+
+def test_items_that_say_different_things_keep_them(tmp_path):
+    made = [{"seed": 0, "label": 1}, {"seed": 1}]
+    [path] = save_images([np.zeros((8, 8), np.uint8)] * 2, tmp_path / "grid.png", made)
+    assert read_provenance(path) == {"items": made}

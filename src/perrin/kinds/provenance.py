@@ -1,6 +1,7 @@
 """How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a JSON sidecar.
 
-The content is one JSON object. PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot hold the
+The content is one JSON object. Many items share most of what is said of them, which is written once, since readers
+refuse long texts (Pillow: more than a mebibyte). PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot hold the
 names of classes in every language.
 """
 
@@ -19,10 +20,41 @@ from perrin.saving import replacing
 CHUNK = "perrin"
 
 
+def dumps(provenance: Mapping[str, Any], **options: Any) -> str:
+    """JSON; of `{"items": [...]}` what all items share is written once, the rest as columns."""
+    items = provenance.get("items")
+    if not items or any(item.keys() != items[0].keys() for item in items):
+        return json.dumps(provenance, **options)
+    shared = {k: v for k, v in items[0].items() if all(item[k] == v for item in items)}
+    columns = {k: [item[k] for item in items] for k in items[0] if k not in shared}
+    rest = {k: v for k, v in provenance.items() if k != "items"}
+    return json.dumps({**rest, "shared": shared, "count": len(items), "columns": columns}, **options)
+
+
+def loads(text: str | bytes) -> Any:
+    """What `dumps` was given."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or not {"shared", "count", "columns"} <= found.keys():
+        return found
+    shared, count, columns = (found.pop(key) for key in ("shared", "count", "columns"))
+    items = [{**shared, **{k: values[i] for k, values in columns.items()}} for i in range(count)]
+    return {**found, "items": items}
+
+
 def png_text(provenance: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
-    """The text chunk to save a PNG with (`image.save(..., pnginfo=png_text(provenance))`)."""
+    """The text chunk to save a PNG with (`image.save(..., pnginfo=png_text(provenance))`).
+
+    Raises:
+        PerrinError: a text that is too long for readers of PNG.
+    """
+    text = dumps(provenance, ensure_ascii=False)
+    if len(text.encode()) > PngImagePlugin.MAX_TEXT_CHUNK:
+        count = len(provenance.get("items", [None]))
+        raise PerrinError(
+            f"{count:,} items are too many for one picture to say how they were made; save fewer in one"
+        )
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(CHUNK, json.dumps(provenance, ensure_ascii=False), zip=True)
+    info.add_itxt(CHUNK, text, zip=True)
     return info
 
 
@@ -35,7 +67,7 @@ def write_sidecar(path: Path, provenance: Mapping[str, Any]) -> Path:
     """Write the sidecar of `path` and return its name."""
     beside = sidecar(path)
     with replacing(beside) as part:
-        part.write_text(json.dumps(provenance, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        part.write_text(dumps(provenance, ensure_ascii=False) + "\n", encoding="utf-8")
     return beside
 
 
@@ -54,7 +86,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
             f"'{path}' does not say how it was made: no {CHUNK!r} text in it, no '{path.name}.json' beside it"
         )
     try:
-        found = json.loads(text)
+        found = loads(text)
     except ValueError as error:
         raise PerrinError(f"the provenance of '{path}' is not JSON: {error}") from error
     if not isinstance(found, dict):

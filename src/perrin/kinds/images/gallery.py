@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from perrin.errors import PerrinError
-from perrin.kinds.provenance import png_text
+from perrin.kinds.provenance import dumps, png_text
 from perrin.saving import replacing
 
 TILE = 64  # pixels: smaller images are enlarged to about this side, each pixel a sharp square
@@ -124,7 +123,7 @@ def save_animation(
     if path.suffix.lower() != ".gif":
         raise PerrinError(f"animations are saved as .gif, not '{path}'")
     durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * hold)]
-    comment = json.dumps(provenance or {}).encode()  # ASCII: a GIF comment has no other encoding
+    comment = dumps(provenance or {}).encode()  # ASCII: a GIF comment has no other encoding
     with replacing(path) as part:
         frames[0].save(
             part,
