@@ -1,8 +1,8 @@
 """How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a JSON sidecar.
 
 The content is one JSON object. Many items share most of what is said of them, which is written once, since readers
-refuse long texts (Pillow: more than a mebibyte). PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot hold the
-names of classes in every language.
+refuse long texts (Pillow: more than a mebibyte). PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot
+hold the names of classes in every language.
 """
 
 from __future__ import annotations
