@@ -1,6 +1,7 @@
 """From a file of points to a model, new points in a file, and figures: by the command line alone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,14 +89,16 @@ def test_the_file_says_how_each_point_was_made(run):
 def test_the_evaluation_puts_every_figure_beside_its_ceiling(run, capsys):
     assert entry.main(["evaluate", str(run), "-n", "400", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures == json.loads((run / "metrics.json").read_text())
+    folder = Path(figures.pop("folder"))
+    assert folder == run / "evaluation-samples-400"  # other settings than the recipe's own never overwrite
+    assert figures == json.loads((folder / "metrics.json").read_text())
     assert figures["class_accuracy"] > 0.95
     assert figures["class_accuracy_ceiling"] > 0.95
     assert figures["class_accuracy_control"] < 0.4
     assert figures["coverage"] > 0.8 * figures["coverage_ceiling"]
     assert figures["frechet_distance"] < 1.5 * figures["frechet_ceiling"]
     assert figures["train_seconds"] > 0
-    report = (run / "report.html").read_text()
+    report = (folder / "report.html").read_text()
     assert "Held-out data" in report
     assert 'src="http' not in report
-    assert (run / "samples.png").stat().st_size > 1000
+    assert (folder / "samples.png").stat().st_size > 1000

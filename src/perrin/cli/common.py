@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +37,17 @@ def choose_device(name: str) -> str:
     if wanted not in have:
         raise PerrinError(f"device {name!r} is not on this machine; it has {', '.join(have)}")
     return wanted
+
+
+def program() -> str:
+    """How this person calls perrin: by name where the shell finds it, else by the path that they used."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m perrin"
+    found = shutil.which("perrin")
+    if found is not None and Path(found).resolve() == called.resolve():
+        return "perrin"
+    return str(called) if called.name == "perrin" else "perrin"
 
 
 def emit(facts: Any) -> None:

@@ -20,6 +20,9 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Weight of the condition; 1 is none.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write; other settings get a folder of their own.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -36,15 +39,15 @@ def command(
         "solver": solver,
         "guidance": guidance,
     }
-    figures = judged(run, device=choose_device(device), **options)
+    figures, folder = judged(run, device=choose_device(device), out=out, **options)
     if as_json:
-        emit(figures)
+        emit({**figures, "folder": folder})
         return
     print_figures(figures)
-    print(f"\nreport: {run / 'report.html'}    picture: {run / 'samples.png'}")
+    print(f"\nreport: {folder / 'report.html'}    picture: {folder / 'samples.png'}")
 
 
-def judged(run: Path, **options: Any) -> dict[str, Any]:
+def judged(run: Path, **options: Any) -> tuple[dict[str, Any], Path]:
     """`evaluate.judging.judge` with a progress display for each of its parts."""
     from perrin.evaluate.judging import judge
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from perrin.cli.common import Device, Json, choose_device, emit, progress
+from perrin.cli.common import Device, Json, choose_device, emit, program, progress
 from perrin.errors import PerrinError
 
 
@@ -125,7 +125,7 @@ def _shown(name: str, value: Any) -> str:
 def _judge(folder: Path, device: str) -> dict[str, Any]:
     from perrin.cli.evaluate import judged
 
-    return judged(folder, device=device)
+    return judged(folder, device=device)[0]
 
 
 def _tell(run: Any, figures: dict[str, Any]) -> None:
@@ -136,6 +136,7 @@ def _tell(run: Any, figures: dict[str, Any]) -> None:
         print(f"\nreport: {run.folder / 'report.html'}    picture: {run.folder / 'samples.png'}")
     print(f"\nmodel: {run.folder}    what to try next:")
     label = f" --label {run.model.codec.classes[-1]}" if run.model.codec.classes else ""
-    print(f"  perrin sample {run.folder} -n 16{label} --out samples")
-    print(f"  perrin sample {run.folder} -n 16 --trajectory --out denoising.gif")
-    print(f"  perrin evaluate {run.folder} --steps 8")
+    name = program()
+    print(f"  {name} sample {run.folder} -n 16{label} --out samples")
+    print(f"  {name} sample {run.folder} -n 16 --trajectory --out denoising.gif")
+    print(f"  {name} evaluate {run.folder} --steps 8")

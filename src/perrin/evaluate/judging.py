@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from perrin.samples import Samples
 from perrin.saving import write_json
 from perrin.training import recipe as recipes
 from perrin.training.log import Log
-from perrin.training.setup import open_data
+from perrin.training.setup import Data, open_data
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
@@ -48,17 +49,21 @@ def judge(
     steps: int | None = None,
     solver: str | None = None,
     guidance: float | None = None,
+    out: str | Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Judge the model of a run against its own data; writes metrics.json, report.html and samples.png there.
+) -> tuple[dict[str, Any], Path]:
+    """Judge the model of a run against its own data; writes metrics.json, report.html and a picture of samples.
 
     Args:
         folder: a run folder; its recipe says where the data are.
         samples: how many to draw; seed: which; steps, solver, guidance: how, instead of the model's own.
+        out: where to write; the run itself, or, with settings of another kind than its own, a folder in it that
+            is named after them.
 
     Returns:
-        The figures, each with baseline, ceiling and control where there are such, and the seconds taken.
+        The figures, each with baseline, ceiling and control where there are such, and the seconds taken; and
+        the folder that was written to.
 
     Raises:
         PerrinError: no recipe, no held-out data, or data that have gone.
@@ -68,43 +73,20 @@ def judge(
     if not (folder / "recipe.yaml").is_file():
         raise PerrinError(f"{folder} has no recipe.yaml, so there is nothing to judge it against")
     recipe = recipes.validate(recipes.read(folder / "recipe.yaml"))
-    data = open_data(recipe)
-    if data.test is None:
-        raise PerrinError(
-            f"{folder}: the recipe holds no data out (held_out or test); nothing honest to judge against"
-        )
+    real = reference(open_data(recipe), model.codec, folder)
+    asked = {"samples": samples, "seed": seed, "steps": steps, "solver": solver, "guidance": guidance}
+    target = Path(out) if out is not None else folder / _name(asked)
     count = samples or recipe.evaluation.samples
-    seed = recipe.evaluation.seed if seed is None else seed
-    train, train_labels = encoded(data.train, model.codec)
-    if data.validation is not None:  # held out of training, but no part of the test either
-        extra, extra_labels = encoded(data.validation, model.codec)
-        train = torch.cat([train, extra])
-        train_labels = (
-            None if train_labels is None or extra_labels is None else torch.cat([train_labels, extra_labels])
-        )
-    test, test_labels = encoded(data.test, model.codec)
+    options: dict[str, Any] = {"steps": steps, "solver": solver}
+    options["seed"] = recipe.evaluation.seed if seed is None else seed
 
     started = time.process_time()
-    options: dict[str, Any] = {"seed": seed, "steps": steps, "solver": solver}
     drawn = model.sample(count, **options, guidance=guidance, progress=_told(progress, "sampling"))
     sampled = time.process_time() - started
-    plain = _without_guidance(model, count, options, progress) if train_labels is not None else None
+    plain = _without_guidance(model, count, options, progress) if real.train_labels is not None else None
     if progress is not None:
         progress("judging", 0, 1)
-    extractor = feature_extractor(train, train_labels, seed=0)
-    found = figures(
-        drawn.state,
-        drawn.labels,
-        train,
-        train_labels,
-        test,
-        test_labels,
-        k=recipe.evaluation.k,
-        extractor=extractor,
-    )
-    if plain is not None and plain.labels is not None:
-        read = extractor.predict(plain.state)
-        found["class_accuracy_unguided"] = None if read is None else class_accuracy(read, plain.labels)
+    found = compare(drawn, plain, real, recipe.evaluation.k)
     found |= {
         "train_seconds": model.about.get("train_cpu_seconds"),
         "sample_seconds": round(sampled, 2),
@@ -112,9 +94,56 @@ def judge(
         "evaluations_per_sample": drawn.evaluations,
         "model_hash": model.hash,
     }
-    _write(folder, model, drawn, train, test, found, recipe)
+    _write(target, folder, model, drawn, real, found, recipe)
     if progress is not None:
         progress("judging", 1, 1)
+    return found, target
+
+
+def _name(asked: dict[str, Any]) -> str:
+    """The folder of an evaluation with other settings than the run's own; '' (the run itself) for its own."""
+    given = [f"{key}-{value}" for key, value in asked.items() if value is not None]
+    return "-".join(["evaluation", *given]) if given else ""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with: states that the model was trained beside, and states it never met."""
+
+    train: Tensor
+    train_labels: Tensor | None
+    test: Tensor
+    test_labels: Tensor | None
+
+
+def reference(data: Data, codec: Codec, folder: Path) -> Reference:
+    """The real data of a run. What was held out to watch the training counts with the training data, not the test."""
+    if data.test is None:
+        raise PerrinError(
+            f"{folder}: the recipe holds no data out (held_out or test); nothing honest to judge against"
+        )
+    seen = [encoded(part, codec) for part in (data.train, data.validation) if part is not None]
+    labels = [part for _, part in seen if part is not None]
+    train_labels = torch.cat(labels) if len(labels) == len(seen) else None
+    return Reference(torch.cat([states for states, _ in seen]), train_labels, *encoded(data.test, codec))
+
+
+def compare(drawn: Samples, plain: Samples | None, real: Reference, k: int) -> dict[str, Any]:
+    """`figures` of samples, and the class accuracy of others that were drawn without guidance."""
+    extractor = feature_extractor(real.train, real.train_labels, seed=0)
+    found = figures(
+        drawn.state,
+        drawn.labels,
+        real.train,
+        real.train_labels,
+        real.test,
+        real.test_labels,
+        k=k,
+        extractor=extractor,
+    )
+    if plain is not None and plain.labels is not None:
+        read = extractor.predict(plain.state)
+        found["class_accuracy_unguided"] = None if read is None else class_accuracy(read, plain.labels)
     return found
 
 
@@ -145,22 +174,22 @@ def _pictures(model: Model, drawn: Samples, train: Tensor, test: Tensor, nearest
 
 
 def _write(
+    target: Path,
     folder: Path,
     model: Model,
     drawn: Samples,
-    train: Tensor,
-    test: Tensor,
+    real: Reference,
     found: dict[str, Any],
     recipe: recipes.Recipe,
 ) -> None:
-    pictures = _pictures(model, drawn, train, test, found["nearest"])
-    write_json(folder / "metrics.json", found)
+    pictures = _pictures(model, drawn, real.train, real.test, found["nearest"])
+    write_json(target / "metrics.json", found)
     write_report(
-        folder / "report.html",
+        target / "report.html",
         title=recipe.name,
         figures=found,
         pictures=pictures,
         log=Log(folder / "log.jsonl").read(),
         settings=recipe.model_dump(mode="json"),
     )
-    drawn.save(folder / ("samples.png" if drawn.picture() is not None else "samples.npy"))
+    drawn.save(target / ("samples.png" if drawn.picture() is not None else "samples.npy"))
