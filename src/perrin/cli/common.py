@@ -16,7 +16,7 @@ import typer
 from perrin.errors import PerrinError
 
 Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps; auto takes an accelerator.")
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1; auto takes a GPU where there is one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, for scripts.")]
 
@@ -30,7 +30,8 @@ def choose_device(name: str) -> str:
     import torch
 
     have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    have += ["mps"] if torch.backends.mps.is_available() else []
+    if name == "mps":  # it has no float64, and levels and plans are float64
+        raise PerrinError("device 'mps' has no float64, which levels are computed in; use cpu")
     if name == "auto":
         return have[1] if len(have) > 1 else "cpu"
     wanted = "cuda:0" if name == "cuda" else name
