@@ -1,14 +1,12 @@
 """Samples: a function of (seed, index) alone, in chunks that fit, of the classes asked for, saying how they were made."""
 
-import json
-
 import pytest
 import torch
 from PIL import Image
 from tests.model.making import image_model, point_model
 
 from perrin.errors import PerrinError
-from perrin.kinds.provenance import read_provenance
+from perrin.kinds.provenance import loads, read_provenance
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +171,7 @@ def test_every_png_says_how_it_was_made(model, tmp_path):
     assert made["guidance"] == 2.0
     assert made["plan"]["rule"] == "dpmpp_2m"
     with Image.open(files[-1]) as grid:
-        assert len(json.loads(grid.info["perrin"])["items"]) == 3
+        assert len(loads(grid.info["perrin"])["items"]) == 3
 
 
 def test_a_trajectory_has_a_frame_for_every_evaluation_and_ends_at_the_samples(model):

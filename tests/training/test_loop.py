@@ -18,6 +18,7 @@ from tests.training.tiny import (
 import perrin
 from perrin.cli import entry
 from perrin.errors import PerrinError
+from perrin.kinds.provenance import loads
 from perrin.training.precision import choose_precision
 from perrin.training.validation import Validation
 
@@ -78,7 +79,7 @@ def test_pictures_of_the_same_seeds_are_drawn_while_training(tmp_path):
     pictures = sorted((run.folder / "samples").iterdir())
     assert [p.name for p in pictures] == ["step-00000005.png", "step-00000010.png", "step-00000012.png"]
     with Image.open(pictures[0]) as one:
-        items = json.loads(one.info["perrin"])["items"]
+        items = loads(one.info["perrin"])["items"]
     assert [item["index"] for item in items] == list(range(16))
 
 
