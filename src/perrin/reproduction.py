@@ -17,7 +17,7 @@ from perrin.kinds.images import save_animation
 from perrin.kinds.provenance import read_provenance
 from perrin.model import Model
 from perrin.registry import kinds
-from perrin.sample import Plan, make_plan
+from perrin.sample import Plan
 from perrin.samples import Samples
 
 
@@ -96,17 +96,11 @@ def _load(model: str | None, item: dict[str, Any], file: Path, device: str) -> M
 
 def _draw(model: Model, item: dict[str, Any], trace: bool) -> Samples:
     conditions = {"label": item["label"]} if "label" in item else {}
-    plan = item["plan"]
-    made = (
-        Plan.from_json(plan)
-        if "rows" in plan
-        else make_plan(plan["rule"], grid=plan["grid"], **plan["options"])
-    )
     return model.sample(
         1,
         seed=item["seed"],
         first=item["index"],
-        plan=made,
+        plan=Plan.from_recipe(item["plan"]),
         guidance=item["guidance"],
         batch=1,
         trace=trace,

@@ -10,7 +10,9 @@ from tests.model.making import image_model, point_model
 from perrin.cli import entry
 from perrin.errors import PerrinError
 from perrin.kinds.provenance import png_text, read_provenance
+from perrin.model import Model
 from perrin.reproduction import reproduce
+from perrin.sample import Plan
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +111,11 @@ def test_an_animation_is_made_again_frame_by_frame(folder, tmp_path):
     assert reproduce(file).identical
     assert entry.main(["repro", str(file), "--out", str(tmp_path / "again.gif")]) == 0
     assert (tmp_path / "again.gif").read_bytes() == file.read_bytes()
+
+
+def test_a_file_of_a_plan_that_no_rule_gives_is_made_again(folder, tmp_path):
+    model = Model.load(folder)
+    data = model.sampling.plan(steps=3).to_json()
+    data["rows"][-1]["matrix"][0] = [0.9 * c for c in data["rows"][-1]["matrix"][0]]  # as a fitted table is
+    path = model.sample(1, plan=Plan.from_json(data)).save(tmp_path / "own.png")[0]
+    assert reproduce(path).identical

@@ -134,8 +134,24 @@ class Plan:
         return make_plan(self.rule, grid=[level, *rest], **self.options)
 
     def recipe(self) -> dict[str, Any]:
-        """Rule, options and grid, JSON-able: what `make_plan` needs to build this table again."""
-        return {"rule": self.rule, "options": self.options, "grid": [_number(v) for v in self.grid]}
+        """What `from_recipe` needs to have this plan again: rule, options and grid, or the table where no rule gives it."""
+        from perrin.sample.making import make_plan
+
+        short = {"rule": self.rule, "options": self.options, "grid": [_number(v) for v in self.grid]}
+        try:
+            again = make_plan(self.rule, grid=self.grid, **self.options).to_json()
+        except PerrinError:  # a rule that is not registered
+            return self.to_json()
+        return short if again == self.to_json() else self.to_json()
+
+    @staticmethod
+    def from_recipe(data: dict[str, Any], where: str = "plan") -> Plan:
+        """The plan of `recipe`."""
+        from perrin.sample.making import make_plan
+
+        if "rows" in data:
+            return Plan.from_json(data, where)
+        return make_plan(data["rule"], grid=[float(v) for v in data["grid"]], **data["options"])
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; floats survive exactly."""
