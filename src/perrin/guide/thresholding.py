@@ -12,6 +12,7 @@ for rules that step with it (ab_k, deis_k).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -32,8 +33,9 @@ class _Thresholding(Guide):
             raise PerrinError(f"noise = {noise!r} must be 'derived' (from the clipped mean) or 'raw'")
         self.noise = noise
 
+    @abstractmethod
     def clip(self, mean: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The mean brought into range."""
 
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The prediction with its mean brought into range."""

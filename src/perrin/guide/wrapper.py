@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,16 +11,16 @@ from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.process.state import State
 
 
-class Guide(nn.Module):
+class Guide(nn.Module, ABC):
     """A denoiser made of another one; a module, with the devices and parameters of the wrapped network."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__()
         self.denoiser = denoiser
 
+    @abstractmethod
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The guided prediction at x [B, ...], level [B]."""
-        raise NotImplementedError
 
     def check(self, levels: Tensor) -> None:
         """Refuse levels at which the wrapped denoiser is undefined."""
