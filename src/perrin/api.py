@@ -151,9 +151,17 @@ def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
 def _clear(folder: Path) -> None:
     if not folder.is_dir():
         return
-    for name in ("state", "ema", "samples"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("log.jsonl", "model.safetensors", "model.json", "report.html", "metrics.json", "README.md"):
+    for path in (folder / "state", folder / "ema", folder / "samples", *folder.glob("evaluation-*")):
+        shutil.rmtree(path, ignore_errors=True)
+    for name in (
+        "log.jsonl",
+        "model.safetensors",
+        "model.json",
+        "report.html",
+        "metrics.json",
+        "samples.png",
+        "README.md",
+    ):
         (folder / name).unlink(missing_ok=True)
 
 

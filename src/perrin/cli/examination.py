@@ -55,7 +55,7 @@ def accelerators(torch: ModuleType) -> list[str]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         found.append(f"cuda:{index} {properties.name} {properties.total_memory / GIB:.0f} GiB")
-    return found + (["mps"] if torch.backends.mps.is_available() else [])
+    return found
 
 
 def memory() -> dict[str, float]:
