@@ -30,6 +30,7 @@ class Contender(Protocol):
     """What one library brings to the race; `contest.race` does the rest."""
 
     settings: dict[str, Any]  # JSON-able: every choice worth printing
+    samplers: tuple[str, ...]  # its samplers by name, the one for samples on the way first
     batch_size: int
 
     def parameter_count(self) -> int: ...
@@ -37,7 +38,7 @@ class Contender(Protocol):
     def step(self, images: Tensor, labels: Tensor, lr: float) -> None:
         """One optimiser step on images float32 [B, 1, 28, 28] in [-1, 1] and labels int64 [B]."""
 
-    def sample(self, labels: Tensor, guidance: float) -> Tensor:
+    def sample(self, labels: Tensor, guidance: float, sampler: str) -> Tensor:
         """Images float32 [B, 1, 28, 28] in [-1, 1], one for each label; guidance 1 means none."""
 
 
@@ -91,11 +92,11 @@ def balanced_labels(count: int) -> Tensor:
     return torch.arange(count) % CLASSES
 
 
-def draw(contender: Contender, count: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
+def draw(contender: Contender, count: int, guidance: float, sampler: str) -> tuple[np.ndarray, np.ndarray]:
     """`count` class-balanced samples, uint8 [count, 28, 28], with the labels asked for."""
     labels = balanced_labels(count)
-    drawn = [contender.sample(part, guidance).float().cpu() for part in labels.split(SAMPLING_BATCH)]
-    images = torch.cat(drawn)
+    parts = labels.split(SAMPLING_BATCH)
+    images = torch.cat([contender.sample(part, guidance, sampler).float().cpu() for part in parts])
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).squeeze(1)
     return pixels.numpy(), labels.numpy().astype(np.uint8)
 
@@ -127,13 +128,17 @@ def race(package: str, build: Callable[..., Contender], given: argparse.Namespac
 
 
 def samples_at(contender: Contender, given: argparse.Namespace, mark: float) -> dict[str, Any]:
-    """Write `samples_<budget>_w<weight>.npz`: every guidance weight at the end, the first one on the way."""
+    """Write a file of samples for every sampler and guidance weight at the end, for the first ones on the way.
+
+    `samples` in the result: "<sampler>, w = <weight>" -> file name.
+    """
     started, written = time.process_time(), {}
-    for weight in given.guidance if mark == given.cpu_seconds else given.guidance[:1]:
+    pairs = [(sampler, weight) for sampler in contender.samplers for weight in given.guidance]
+    for number, (sampler, weight) in enumerate(pairs if mark == given.cpu_seconds else pairs[:1]):
         torch.manual_seed(given.seed + 1)
-        images, labels = draw(contender, given.samples, weight)
-        written[f"{weight:g}"] = f"samples_{mark:.0f}_w{weight:g}.npz"
-        np.savez_compressed(given.out / written[f"{weight:g}"], images=images, labels=labels)
+        images, labels = draw(contender, given.samples, weight, sampler)
+        name = written[f"{sampler}, w = {weight:g}"] = f"samples_{mark:.0f}_{number}.npz"
+        np.savez_compressed(given.out / name, images=images, labels=labels)
     return {"samples": written, "sample_cpu_seconds": time.process_time() - started}
 
 

@@ -130,13 +130,13 @@ class Judge:
         return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
 
     def run(self, folder: Path) -> dict[str, Any]:
-        """A finished run's record with figures for every checkpoint and guidance weight."""
+        """A finished run's record with figures for every checkpoint, sampler and guidance weight."""
         record: dict[str, Any] = json.loads((folder / "run.json").read_text())
         for checkpoint in record["checkpoints"]:
             checkpoint["figures"] = {}
-            for weight, name in checkpoint["samples"].items():
+            for drawn, name in checkpoint["samples"].items():
                 with np.load(folder / name) as samples:
-                    checkpoint["figures"][weight] = self.figures(samples["images"], samples["labels"])
+                    checkpoint["figures"][drawn] = self.figures(samples["images"], samples["labels"])
         return record
 
 

@@ -1,7 +1,8 @@
 """Contender: Perrin's own parts in the race's loop, as anyone would use them in theirs.
 
 The U-Net on 2 x 2 patches with EDM's preconditioning, the denoising objective with stratified levels, AdamW, a
-power-function average of the weights, and DPM-Solver++ 2M on a Karras grid to sample.
+power-function average of the weights, and DPM-Solver++ 2M on a Karras grid, as an SDE
+and as an ODE, to sample.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Perrin:
         std: float = 1.2,
         ema: float = 0.05,
         sampling_steps: int = 20,
+        stochastic_steps: int = 30,
         bfloat16: bool = True,
     ) -> None:
         net = UNet(
@@ -56,7 +58,6 @@ class Perrin:
             "levels": f"log(sigma/alpha) ~ N({mean}, {std}^2), stratified",
             "label_dropout": drop,
             "ema": ema,
-            "sampler": f"dpmpp_2m, {sampling_steps} steps, karras",
             "bfloat16": bfloat16,
         }
         self.batch_size, self.drop, self.bfloat16, self.ema_std = batch_size, drop, bfloat16, ema
@@ -64,7 +65,12 @@ class Perrin:
         self.law, self.weight = lognormal(mean, std), edm_weight(SIGMA_DATA)
         self.optimiser = torch.optim.AdamW(net.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
         self.ema = PowerEMA(net.state_dict(), [ema])
-        self.plan = make_plan("dpmpp_2m", edm(0.01, 40.0), steps=sampling_steps, grid="karras")
+        counts = {"dpmpp_2m_sde": stochastic_steps, "dpmpp_2m": sampling_steps}
+        self.plans = {
+            f"{rule}, {steps} steps": make_plan(rule, edm(0.01, 40.0), steps=steps, grid="karras")
+            for rule, steps in counts.items()
+        }
+        self.samplers = tuple(self.plans)
         self.steps = 0
 
     def parameter_count(self) -> int:
@@ -83,7 +89,7 @@ class Perrin:
         self.steps += 1
         self.ema.update(self.denoiser.net.state_dict(), self.steps)
 
-    def sample(self, labels: Tensor, guidance: float) -> Tensor:
+    def sample(self, labels: Tensor, guidance: float, sampler: str) -> Tensor:
         own = {name: value.clone() for name, value in self.denoiser.net.state_dict().items()}
         self.denoiser.net.load_state_dict(self.ema.averages[self.ema_std])
         self.denoiser.eval()
@@ -91,7 +97,7 @@ class Perrin:
         first = int(torch.randint(2**31, ()))
         seeds = [(first, index) for index in range(len(labels))]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            drawn = run(self.plan, guided, seeds=seeds, shape=(1, 28, 28), condition={"label": labels})
+            drawn = run(self.plans[sampler], guided, seeds=seeds, shape=(1, 28, 28), condition={"label": labels})
         self.denoiser.net.load_state_dict(own)
         return drawn
 

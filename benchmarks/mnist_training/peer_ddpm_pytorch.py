@@ -44,10 +44,10 @@ class DdpmPytorch:
             "batch_size": batch_size,
             "prediction": objective,
             "label_dropout": drop,
-            "sampler": f"DDIM, {sampling_steps} steps",
             "bfloat16": bfloat16,
         }
         self.batch_size, self.bfloat16 = batch_size, bfloat16
+        self.samplers = (f"DDIM, {sampling_steps} steps",)
         net = Unet(dim, contest.CLASSES, cond_drop_prob=drop, dim_mults=tuple(multipliers), channels=1)
         net = net.to(memory_format=torch.channels_last)
         self.diffusion = library.GaussianDiffusion(
@@ -79,7 +79,7 @@ class DdpmPytorch:
         self.ema.update()
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, guidance: float) -> Tensor:
+    def sample(self, labels: Tensor, guidance: float, sampler: str) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             images: Tensor = self.ema.ema_model.sample(labels, cond_scale=guidance, rescaled_phi=0.7)
         return images.float() * 2 - 1

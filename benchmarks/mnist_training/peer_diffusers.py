@@ -3,8 +3,8 @@ trains it.
 
 AdamW with that example's betas and decay, `EMAModel` with its warm-up, v-prediction on the
 squared-cosine schedule of 1,000 steps, classes through `num_class_embeds` with one more entry for
-"no class" (a tenth of the labels is dropped), and `DPMSolverMultistepScheduler` (DPM-Solver++ 2M)
-to sample.
+"no class" (a tenth of the labels is dropped), and `DPMSolverMultistepScheduler` (DPM-Solver++ 2M,
+as an ODE and as an SDE) to sample.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Diffusers:
         prediction: str = "v_prediction",
         drop: float = 0.1,
         sampling_steps: int = 20,
+        stochastic_steps: int = 30,
         bfloat16: bool = True,
     ) -> None:
         channels = channels or [24, 48, 112]
@@ -57,17 +58,22 @@ class Diffusers:
             "batch_size": batch_size,
             "prediction": prediction,
             "label_dropout": drop,
-            "sampler": f"DPM-Solver++ 2M, {sampling_steps} steps",
             "bfloat16": bfloat16,
         }
         self.batch_size, self.drop = batch_size, drop
-        self.sampling_steps, self.bfloat16 = sampling_steps, bfloat16
+        self.bfloat16 = bfloat16
         self.net = network(tuple(channels), layers).to(memory_format=torch.channels_last)
         schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": prediction}
         self.noising = DDPMScheduler(**schedule)
         # Its documentation asks for this clip with the cosine schedule, whose last step holds no signal.
         clip = {"timestep_spacing": "trailing", "lambda_min_clipped": -5.1}
-        self.solver = DPMSolverMultistepScheduler(**schedule, **clip)
+        ode = DPMSolverMultistepScheduler(**schedule, **clip)
+        sde = DPMSolverMultistepScheduler(**schedule, **clip, algorithm_type="sde-dpmsolver++")
+        self.solvers = {
+            f"DPM-Solver++ 2M, {sampling_steps} steps": (ode, sampling_steps),
+            f"SDE-DPM-Solver++ 2M, {stochastic_steps} steps": (sde, stochastic_steps),
+        }
+        self.samplers = tuple(self.solvers)
         weights = list(self.net.parameters())
         self.optimiser = torch.optim.AdamW(weights, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         self.ema = EMAModel(weights, decay=0.9999, use_ema_warmup=True, power=0.75, foreach=True)
@@ -94,17 +100,18 @@ class Diffusers:
             return self.net(noisy.to(memory_format=torch.channels_last), times, labels).sample.float()
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, guidance: float) -> Tensor:
+    def sample(self, labels: Tensor, guidance: float, sampler: str) -> Tensor:
         self.ema.store(self.net.parameters())
         self.ema.copy_to(self.net.parameters())
         images = torch.randn(len(labels), 1, 28, 28)
-        self.solver.set_timesteps(self.sampling_steps)
-        for time in self.solver.timesteps:
+        solver, steps = self.solvers[sampler]
+        solver.set_timesteps(steps)
+        for time in solver.timesteps:
             output = self.predict(images, time, labels)
             if guidance != 1:
                 free = self.predict(images, time, torch.full_like(labels, NO_CLASS))
                 output = free + guidance * (output - free)
-            images = self.solver.step(output, time, images).prev_sample
+            images = solver.step(output, time, images).prev_sample
         self.ema.restore(self.net.parameters())
         return images
 

@@ -35,7 +35,7 @@ class Entry:
     name: str
     script: str
     peer: bool = True
-    guidance: tuple[str, ...] = ("1", "1.5", "2")
+    guidance: tuple[str, ...] = ("1", "1.5")
     learning_rates: tuple[str, ...] = field(default=LEARNING_RATES)
 
 

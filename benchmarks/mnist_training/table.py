@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from judge import Judge
 
-COLUMNS = ["contender", "lr", "CPU-seconds", "steps", "images", "parameters", "guidance"]
+COLUMNS = ["contender", "lr", "CPU-seconds", "steps", "images", "parameters", "samples"]
 COLUMNS += ["Frechet distance", "class accuracy"]
 HEADER = f"| {' | '.join(COLUMNS)} |\n" + "| --- " * len(COLUMNS) + "|\n"
 
 
 def best(record: dict[str, Any]) -> dict[str, float]:
-    """The figures at the last checkpoint with the guidance weight of the least Frechet distance."""
+    """The figures at the last checkpoint with the sampler and guidance weight of the least Frechet distance."""
     figures = record["checkpoints"][-1]["figures"].values()
     found: dict[str, float] = min(figures, key=lambda figure: figure["frechet_distance"])
     return found
 
 
 def rows(record: dict[str, Any]) -> str:
-    """One line for every checkpoint and guidance weight."""
+    """One line for every checkpoint, sampler and guidance weight."""
     lines = []
     for point in record["checkpoints"]:
-        for weight, figures in point["figures"].items():
+        for drawn, figures in point["figures"].items():
             cells = [record["name"], f"{record['lr']:g}", f"{point['cpu_seconds']:.0f}", point["steps"]]
-            cells += [point["images_seen"], record["parameters"], weight]
+            cells += [point["images_seen"], record["parameters"], drawn]
             cells += [f"{figures['frechet_distance']:.2f}", f"{100 * figures['class_accuracy']:.1f} %"]
             lines.append("| " + " | ".join(map(str, cells)) + " |\n")
     return "".join(lines)
@@ -44,7 +44,7 @@ def verdict(records: list[dict[str, Any]]) -> str:
     better = min(peers, key=lambda record: best(record)["frechet_distance"])
     target = best(better)
     line = f"Better peer: {better['name']}, Frechet distance {target['frechet_distance']:.2f}, "
-    line += f"class accuracy {100 * target['class_accuracy']:.1f} % at that guidance.\n"
+    line += f"class accuracy {100 * target['class_accuracy']:.1f} % there.\n"
     if not ours:
         return line
     distance = best(ours[-1])["frechet_distance"]
