@@ -31,7 +31,7 @@ class Perrin:
 
     def __init__(
         self,
-        channels: int = 64,
+        channels: int = 48,
         multipliers: list[int] | None = None,
         blocks: list[int] | None = None,
         patch: int = 2,
@@ -49,11 +49,11 @@ class Perrin:
             classes=contest.CLASSES,
             channels=channels,
             multipliers=tuple(multipliers or (1, 3)),
-            blocks=tuple(blocks or (1, 2)),
+            blocks=tuple(blocks or (1, 3)),
             patch=patch,
         )
         self.settings: dict[str, Any] = {
-            "network": f"UNet {channels} x {multipliers or [1, 3]}, blocks {blocks or [1, 2]}, patch {patch}",
+            "network": f"UNet {channels} x {multipliers or [1, 3]}, blocks {blocks or [1, 3]}, patch {patch}",
             "batch_size": batch_size,
             "levels": f"log(sigma/alpha) ~ N({mean}, {std}^2), stratified",
             "label_dropout": drop,
@@ -97,7 +97,9 @@ class Perrin:
         first = int(torch.randint(2**31, ()))
         seeds = [(first, index) for index in range(len(labels))]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            drawn = run(self.plans[sampler], guided, seeds=seeds, shape=(1, 28, 28), condition={"label": labels})
+            drawn = run(
+                self.plans[sampler], guided, seeds=seeds, shape=(1, 28, 28), condition={"label": labels}
+            )
         self.denoiser.net.load_state_dict(own)
         return drawn
 

@@ -127,7 +127,7 @@ def train(
         if not resume:
             if members.first:  # only now is all known to be well, and an old run may go
                 _clear(folder)
-                write_text(folder / "recipe.yaml", recipes.dump(chosen))
+                write_text(folder / "recipe.yaml", recipes.dump(setup.recipe))
             trainer.save()  # from its first moment a run can be resumed
         model = trainer.run()
         if members.first:
@@ -169,7 +169,7 @@ def card(setup: Setup, model: Model) -> str:
     """The model card: data, licence, how it was trained and how to use it."""
     facts = setup.data.train.description
     codec, recipe = model.codec, setup.recipe
-    parameters = sum(p.numel() for p in model.denoiser.parameters())
+    parameters = sum(p.numel() for p in model.module.parameters())
     lines = [
         f"# {recipe.name}",
         "",
@@ -189,7 +189,9 @@ def card(setup: Setup, model: Model) -> str:
         "import perrin",
         "",
         'model = perrin.load("this folder or its Hub id")',
-        'model.sample(16, seed=0).save("samples")',
+        'other.sample(16, label=0, classifier=model, guidance=4).save("samples")  # other: a model of these data'
+        if recipe.task == "classifier"
+        else 'model.sample(16, seed=0).save("samples")',
         "```",
         "",
     ]

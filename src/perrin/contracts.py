@@ -8,6 +8,7 @@ Nothing is imported here but types, so that naming a kind costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypedDict
 
@@ -36,6 +37,18 @@ class Batch(NamedTuple):
 
     state: Tensor
     condition: dict[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Integer data as states: the values `low + k step`, k = 0 .. count - 1, of every entry.
+
+    Tensors float64 (`count` an integer or int64), each of a shape that broadcasts to a state's.
+    """
+
+    low: Tensor
+    step: Tensor
+    count: Tensor | int
 
 
 class Dataset(Protocol):
@@ -74,6 +87,11 @@ class Codec(Protocol):
     def classes(self) -> list[str] | None: ...
     @property
     def sigma_data(self) -> float: ...
+    @property
+    def lattice(self) -> Lattice | None:
+        """The states that whole numbers have; None for continuous data."""
+        ...
+
     @property
     def augments(self) -> bool:
         """Whether seeds change what `encode` gives."""

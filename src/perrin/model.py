@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +20,12 @@ from perrin.contracts import Codec
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.parameterisation import make as make_parameterisation
 from perrin.denoise.wrapped import Wrapped, wrap
+from perrin.densities import Method, as_items, data_log_prob, encode_unchanged
 from perrin.errors import PerrinError
-from perrin.guide import ClassifierFree
-from perrin.registry import kinds, nets, schedules
+from perrin.guide import Classifier, ClassifierFree, ClassifierGuidance
+from perrin.likelihood import Dequantiser, LogProb
+from perrin.likelihood.probability_flow import Endpoint, decode, encode
+from perrin.registry import kinds, nets, schedules, variances
 from perrin.sample import Plan, make_plan
 from perrin.samples import Samples, draw
 from perrin.saving import load_tensors, read_json, refuse_pickles, save_tensors, write_json, write_text
@@ -31,7 +35,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample unless told otherwise: solver, steps, grid on a schedule, and guidance on an interval."""
+    """How to sample unless told otherwise: solver with its options, steps, grid on a schedule, guidance on an interval."""
 
     solver: str = "dpmpp_2m"
     steps: int = 20
@@ -39,14 +43,22 @@ class Sampling:
     schedule: dict[str, Any] = field(default_factory=lambda: {"name": "edm"})
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def plan(self, solver: str | None = None, steps: int | None = None) -> Plan:
         """The plan of these settings, with another solver or number of steps where given."""
-        options = dict(self.schedule)
-        made = schedules[options.pop("name")](**options)
+        name = solver or self.solver
+        options = self.options if name == self.solver else {}
         return make_plan(
-            solver or self.solver, made, steps=self.steps if steps is None else steps, grid=self.grid
+            name,
+            schedules.build(self.schedule),
+            steps=self.steps if steps is None else steps,
+            grid=self.grid,
+            **options,
         )
+
+
+Role = Literal["denoiser", "classifier"]
 
 
 @dataclass(frozen=True)
@@ -56,20 +68,26 @@ class Design:
     net: dict[str, Any]
     parameterisation: dict[str, Any]
     codec: dict[str, Any]
+    role: Role = "denoiser"
+
+    def module(self) -> Wrapped | Classifier:
+        """The network with fresh weights, as what the role says."""
+        net: nn.Module = nets.build(self.net)
+        if self.role == "classifier":
+            return Classifier(net, self._parameterisation())
+        return wrap(net, self._parameterisation())
 
     def denoiser(self) -> Wrapped:
         """The network with fresh weights, as a denoiser."""
-        options = dict(self.net)
-        net: nn.Module = nets[options.pop("name")](**options)
-        return wrap(net, self._parameterisation())
+        return _as_denoiser(self.module())
 
     def _parameterisation(self) -> Parameterisation:
         options = dict(self.parameterisation)
         name, schedule = options.pop("name"), options.pop("schedule", None)
-        if schedule is not None:
-            schedule = dict(schedule)
-            schedule = schedules[schedule.pop("name")](**schedule)
-        return make_parameterisation(name, schedule, options)
+        if "variance" in options:
+            options["variance"] = variances.build(options["variance"])
+        made = None if schedule is None else schedules.build(schedule)
+        return make_parameterisation(name, made, options)
 
     def make_codec(self) -> Codec:
         """The codec."""
@@ -77,35 +95,61 @@ class Design:
         return made
 
 
+def _as_denoiser(module: Wrapped | Classifier) -> Wrapped:
+    if isinstance(module, Classifier):
+        raise PerrinError(
+            "this model is a classifier of noisy states, which draws nothing itself; it guides other models: "
+            "model.sample(classifier=...), or perrin sample MODEL --classifier"
+        )
+    return module
+
+
 class Model:
-    """A trained diffusion model.
+    """A trained diffusion model, or the classifier of noisy states that guides one.
 
     Attributes:
-        design: what it is made of; denoiser: (x, level, condition) -> Prediction; codec: states <-> data.
+        design: what it is made of; module: the network as its role says; codec: states <-> data.
         sampling: how to sample by default; folder: where it came from; hash: of its weights.
     """
 
     def __init__(
         self,
         design: Design,
-        denoiser: Wrapped,
+        module: Wrapped | Classifier,
         codec: Codec,
         sampling: Sampling,
         folder: Path | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
-        self.design, self.denoiser, self.codec, self.sampling = design, denoiser.eval(), codec, sampling
+        self.design, self.module, self.codec, self.sampling = design, module.eval(), codec, sampling
         self.folder, self.about = folder, about or {}
-        self.hash = weights_hash(denoiser.net.state_dict())
+        self.hash = weights_hash(module.net.state_dict())
+
+    @property
+    def denoiser(self) -> Wrapped:
+        """(x, level, condition) -> Prediction; a classifier has none and says so."""
+        return _as_denoiser(self.module)
+
+    @property
+    def classifier(self) -> Classifier:
+        """(x, level) -> logits; a model that is no classifier says so."""
+        if not isinstance(self.module, Classifier):
+            raise PerrinError(
+                f"{self.folder or 'this model'} is no classifier of noisy states; one is trained by a recipe with "
+                "task: classifier, such as classifier-mnist"
+            )
+        return self.module
 
     def to(self, device: str | torch.device) -> Model:
         """Move the network."""
-        self.denoiser.to(device)
+        self.module.to(device)
         return self
 
-    def guided(self, weight: float | Tensor | None = None) -> nn.Module:
-        """The denoiser under this model's guidance, of another weight where given."""
+    def guided(self, weight: float | Tensor | None = None, classifier: Model | None = None) -> nn.Module:
+        """The denoiser under this model's guidance, or a classifier's; of another weight where given."""
         w = self.sampling.guidance if weight is None else weight
+        if classifier is not None:
+            return ClassifierGuidance(self.denoiser, classifier.classifier, w, self.sampling.interval)
         if not isinstance(w, Tensor) and w == 1.0:
             return self.denoiser
         return ClassifierFree(self.denoiser, w, interval=self.sampling.interval)
@@ -119,6 +163,7 @@ class Model:
         solver: str | None = None,
         plan: Plan | None = None,
         guidance: float | None = None,
+        classifier: Model | str | Path | None = None,
         batch: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         trace: bool = False,
@@ -130,6 +175,8 @@ class Model:
         Args:
             n: how many.
             seed: which; steps, solver, plan: how, instead of the model's own; guidance: weight, 1 for none.
+            classifier: a classifier of noisy states (or its folder) whose classes `label` then names; guidance is
+                its weight: 0 for none, 1 (the default) for Bayes' rule, more for surer classes.
             batch: how many at a time; by default what fits, halved when memory runs out.
             progress: called with (network evaluations done, in all) as they go.
             trace: keep the predicted clean states of every step, for `Samples.trajectory`.
@@ -148,13 +195,70 @@ class Model:
                 "a plan holds its own solver and steps; give either a plan, or solver and steps"
             )
         chosen = plan or self.sampling.plan(solver, steps)
-        labels = self._labels(n, first, conditions)
-        w = self.sampling.guidance if guidance is None else float(guidance)
+        guide = self._guide(classifier)
+        labels = (guide or self)._labels(n, first, conditions)
+        w = (self.sampling.guidance if guide is None else 1.0) if guidance is None else float(guidance)
         if w != 1.0 and labels is None:
             if guidance is not None:
                 raise PerrinError(f"guidance = {guidance} needs a model with classes; this one has none")
             w = 1.0
-        return draw(self, chosen, n, seed, first, labels, w, batch, progress, trace)
+        return draw(self, chosen, n, seed, first, labels, w, batch, progress, trace, guide)
+
+    def encode(self, data: Tensor | Sequence[Any], *, label: Any = None, **options: Any) -> Endpoint:
+        """The latent codes of data at the noise end of the probability flow, where they are about N(0, I).
+
+        Args:
+            data: values in the user's format (images: uint8 arrays), or states [B, *shape].
+            label: a class, or one for each item; "none", unconditional, by default.
+            options: of `perrin.likelihood.encode`: steps, tolerance, level_range, ...
+
+        Returns:
+            `.state` [B, *shape], the codes; `.converged` [B].
+        """
+        return self._flow(encode, self.states(data), label, options)
+
+    def decode(self, latent: Tensor, *, label: Any = None, **options: Any) -> Endpoint:
+        """Latent codes [B, *shape] to clean states, the inverse of `encode`; `codec.decode` makes data of them."""
+        return self._flow(decode, latent, label, options)
+
+    def states(self, data: Tensor | Sequence[Any]) -> Tensor:
+        """Data as states [B, *shape]; states stay as they are.
+
+        Raises:
+            PerrinError: values that the codec refuses, or states of another shape.
+        """
+        if not isinstance(data, Tensor):
+            items = as_items(data)
+            data = encode_unchanged(self.codec, [items[i] for i in range(len(items))]).state
+        if tuple(data.shape[1:]) != tuple(self.codec.shape):
+            raise PerrinError(
+                f"states have shape {tuple(data.shape[1:])}, this model's have {tuple(self.codec.shape)}"
+            )
+        return data
+
+    def _flow(
+        self, carry: Callable[..., Endpoint], state: Tensor, label: Any, options: dict[str, Any]
+    ) -> Endpoint:
+        unlabelled = label is None and not self.codec.classes
+        asked = {} if unlabelled else {"label": "none" if label is None else label}
+        labels = self._labels(len(state), 0, asked)
+        device = next(self.denoiser.parameters()).device
+        condition = None if labels is None else {"label": labels.to(device)}
+        return carry(self.denoiser, state.to(device), condition=condition, **options)
+
+    def _guide(self, classifier: Model | str | Path | None) -> Model | None:
+        device = next(self.denoiser.parameters()).device
+        if classifier is None:
+            return None
+        guide = classifier.to(device) if isinstance(classifier, Model) else Model.load(classifier, device)
+        where = guide.folder or "the classifier"
+        if guide.classifier and not same_states(self.codec, guide.codec):
+            raise PerrinError(
+                f"{where} classifies other states than this model's: another kind, shape or scaling of the data"
+            )
+        if self.codec.classes and self.codec.classes != guide.codec.classes:
+            raise PerrinError(f"{where} knows other classes than this model, which has classes itself")
+        return guide
 
     def _labels(self, n: int, first: int, conditions: dict[str, Any]) -> Tensor | None:
         asked = conditions.pop("label", None)
@@ -181,10 +285,52 @@ class Model:
             return -1
         return self.codec.label(name)
 
+    def log_prob(
+        self,
+        data: Any,
+        *,
+        method: Method = "ode",
+        label: Any = "own",
+        seed: int = 0,
+        dequantise: Literal["uniform"] | Dequantiser | None = None,
+        draws: int = 2,
+        batch: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> LogProb:
+        """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integer data.
+
+        Args:
+            data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them.
+            method: 'ode', the probability flow, or 'bound', the variational bound: in discrete time where the
+                model's own schedule is a chain. They are of two densities; for a trained model either may be larger.
+            label: 'own' (of the data; unlabelled items are unconditional), 'none', a class, or one for each item.
+            seed: of the noise that estimates draw; an item's value is a function of (seed, its index).
+            dequantise: of integer data: 'uniform' (what 'ode' does by default) or a fitted `Dequantiser`; by default
+                'bound' has a factor for whole numbers of its own. draws: of that noise.
+            batch: items at a time; progress: called with the number of items done since the last call.
+            options: of `perrin.likelihood.log_prob` (divergence, probes, steps, tolerance, ...) or `bound` (samples, ...).
+
+        Raises:
+            PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
+        """
+        return data_log_prob(
+            self,
+            data,
+            method=method,
+            label=label,
+            seed=seed,
+            dequantise=dequantise,
+            draws=draws,
+            batch=batch,
+            progress=progress,
+            **options,
+        )
+
     def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:
         """Write a model folder; `half` stores the weights in half precision."""
         folder = Path(folder)
-        weights = self.denoiser.net.state_dict()
+        weights = self.module.net.state_dict()
         if half:
             weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
         save_tensors(folder / "model.safetensors", weights, {"perrin": weights_hash(weights)})
@@ -220,17 +366,32 @@ class Model:
                 f"{folder}/model.json has version {data.get('version')!r}; this Perrin reads version {FORMAT}"
             )
         try:
-            design = Design(data["net"], data["parameterisation"], data["codec"])
+            design = Design(
+                data["net"], data["parameterisation"], data["codec"], data.get("role", "denoiser")
+            )
             sampling = Sampling(**{**data["sampling"], "interval": _pair(data["sampling"].get("interval"))})
         except (KeyError, TypeError) as error:
             raise PerrinError(f"{folder}/model.json is damaged: {error!r}") from error
-        denoiser = design.denoiser()
-        load_weights(denoiser.net, folder / "model.safetensors")
-        return Model(design, denoiser.to(device), design.make_codec(), sampling, folder, data.get("about"))
+        module = design.module()
+        load_weights(module.net, folder / "model.safetensors")
+        return Model(design, module.to(device), design.make_codec(), sampling, folder, data.get("about"))
 
 
 def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
+
+
+def same_states(one: Codec, other: Codec) -> bool:
+    """Whether two codecs mean the same data by a state, to a twentieth of its unit: two splits of one set do."""
+    if one.kind != other.kind or one.shape != other.shape:
+        return False
+    probe = torch.stack([torch.full(one.shape, v) for v in (-1.0, 0.0, 1.0)])
+    low, middle, high = (np.asarray(v, np.float64) for v in one.decode(probe))
+    others = (np.asarray(v, np.float64) for v in other.decode(probe))
+    tolerance = 0.025 * np.abs(high - low)
+    return all(
+        bool((np.abs(a - b) <= tolerance).all()) for a, b in zip((low, middle, high), others, strict=True)
+    )
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

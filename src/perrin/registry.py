@@ -46,6 +46,11 @@ class Registry(Mapping[str, Any]):
         module, _, attribute = self._entries[name].partition(":")
         return getattr(import_module(module), attribute)
 
+    def build(self, section: str | Mapping[str, Any]) -> Any:
+        """What a section `{name: ..., **options}` makes; a name alone stands for `{name: ...}`."""
+        options = {"name": section} if isinstance(section, str) else dict(section)
+        return self[options.pop("name")](**options)
+
     def __contains__(self, name: object) -> bool:  # Mapping's own would import the object
         return name in self._entries
 
@@ -75,6 +80,8 @@ schedules = Registry(
         "edm": f"{_schedules}.exploding:edm",
         "flow": f"{_schedules}.rectified:flow",
         "discrete": f"{_schedules}.table:discrete",
+        "ddpm_linear": f"{_schedules}.chains:ddpm_linear",
+        "ddpm_cosine": f"{_schedules}.chains:ddpm_cosine",
     },
     "perrin models --schedules lists all",
 )
@@ -86,6 +93,8 @@ parameterisations = Registry(
         for name in ("clean", "noise", "v", "flow_velocity", "score", "edm")
     },
 )
+
+variances = Registry("learned variance", {"learned_range": "perrin.denoise.learned_variance:learned_range"})
 
 rules = Registry(
     "solver",
@@ -110,6 +119,8 @@ rules = Registry(
         "ab_4": f"{_book}.adams_bashforth:ab_4",
         "langevin": f"{_book}.langevin_dynamics:langevin",
         "predictor_corrector": f"{_book}.langevin_dynamics:predictor_corrector",
+        "annealed_langevin": f"{_book}.unadjusted_langevin:annealed_langevin",
+        "euler_maruyama": f"{_book}.reverse_sde:euler_maruyama",
     },
     "perrin models --solvers lists all",
 )
@@ -124,6 +135,7 @@ guides = Registry(
     "guidance",
     {
         "classifier_free": "perrin.guide.classifier_free:ClassifierFree",
+        "classifier": "perrin.guide.classifier:ClassifierGuidance",
         "threshold": "perrin.guide.thresholding:Threshold",
         "dynamic_threshold": "perrin.guide.thresholding:DynamicThreshold",
     },
@@ -131,15 +143,35 @@ guides = Registry(
 
 weights = Registry(
     "loss weight",
-    {name: f"perrin.learn.weighting:{name}" for name in ("edm", "simple", "min_snr", "sigmoid", "uniform")},
+    {
+        name: f"perrin.learn.weighting:{name}"
+        for name in ("edm", "simple", "min_snr", "sigmoid", "uniform", "likelihood")
+    },
 )
 
 level_laws = Registry(
     "law of levels",
-    {name: f"perrin.learn.laws:{name}" for name in ("lognormal", "uniform_time", "uniform_level")},
+    {
+        name: f"perrin.learn.laws:{name}"
+        for name in ("lognormal", "uniform_time", "uniform_level", "uniform_step", "uniform_scale")
+    },
 )
 
-nets = Registry("network", {"unet": "perrin.nets.conv_unet:UNet", "mlp": "perrin.nets.residual_mlp:MLP"})
+objectives = Registry(
+    "objective",
+    {"denoising": "perrin.learn.denoising:Denoising", "sliced": "perrin.learn.sliced:Sliced"},
+)
+
+auxiliaries = Registry("auxiliary objective", {"variational": "perrin.learn.hybrid:variational"})
+
+nets = Registry(
+    "network",
+    {
+        "unet": "perrin.nets.conv_unet:UNet",
+        "mlp": "perrin.nets.residual_mlp:MLP",
+        "encoder": "perrin.nets.classifying:Encoder",
+    },
+)
 
 kinds = Registry(
     "kind of data",
@@ -156,6 +188,7 @@ metrics = Registry(
         "density_coverage": "perrin.metrics.manifold:density_coverage",
         "nearest_distances": "perrin.metrics.neighbours:nearest_distances",
         "class_accuracy": "perrin.metrics.classification:class_accuracy",
+        "mode_coverage": "perrin.metrics.modes:mode_coverage",
     },
     "perrin models --metrics lists all",
 )

@@ -33,12 +33,14 @@ class Reproduction:
     model_hash: str
 
 
-def reproduce(file: str | Path, *, model: str | None = None, device: str = "cpu") -> Reproduction:
+def reproduce(
+    file: str | Path, *, model: str | None = None, classifier: str | None = None, device: str = "cpu"
+) -> Reproduction:
     """Make the samples in a file again, one at a time.
 
     Args:
         file: what `perrin sample` wrote: a PNG, arrays with their sidecar, or a GIF of the denoising.
-        model: where the model is, when it has moved.
+        model: where the model is, when it has moved; classifier: likewise, of samples that one guided.
 
     Raises:
         PerrinError: a file without provenance, or a model that is not the one it names.
@@ -53,12 +55,8 @@ def reproduce(file: str | Path, *, model: str | None = None, device: str = "cpu"
                 f"{file} does not say its {key!r}; only files of perrin sample can be made again"
             )
     loaded = _load(model, first, file, device)
-    if loaded.hash != first["model_hash"]:
-        raise PerrinError(
-            f"{file} was made by weights {first['model_hash']}, and {model or first['folder']} holds {loaded.hash}; "
-            "give the right model with --model"
-        )
-    drawn = [_draw(loaded, item, trace=_moves(file)) for item in items]
+    guide = _load(classifier, first, file, device, "classifier") if "classifier" in first else None
+    drawn = [_draw(loaded, item, _moves(file), guide) for item in items]
     samples = Samples(
         torch.cat([s.state for s in drawn]),
         None,
@@ -83,18 +81,26 @@ def _moves(path: Path) -> bool:
     return path.suffix.lower() == ".gif"
 
 
-def _load(model: str | None, item: dict[str, Any], file: Path, device: str) -> Model:
-    if model is not None:
-        return api.load(model, device=device)
-    if item.get("folder") is None:
-        raise PerrinError(f"{file} does not say where its model was; give it with --model")
+def _load(given: str | None, item: dict[str, Any], file: Path, device: str, role: str = "model") -> Model:
+    """The model of a file, or its classifier, by its weights: where they were then, or where they are now."""
+    place, option = given or item.get("folder" if role == "model" else role), f"--{role}"
+    if place is None:
+        raise PerrinError(f"{file} does not say where its {role} was; give it with {option}")
     try:
-        return api.load(item["folder"], device=device)
+        found = api.load(place, device=device)
     except PerrinError as error:
-        raise PerrinError(f"{error}; if the model of {file} has moved, give it with --model") from error
+        if given is not None:
+            raise
+        raise PerrinError(f"{error}; if the {role} of {file} has moved, give it with {option}") from error
+    if found.hash != item[f"{role}_hash"]:
+        raise PerrinError(
+            f"{file} was made by weights {item[f'{role}_hash']}, and {place} holds {found.hash}; "
+            f"give the right {role} with {option}"
+        )
+    return found
 
 
-def _draw(model: Model, item: dict[str, Any], trace: bool) -> Samples:
+def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | None) -> Samples:
     conditions = {"label": item["label"]} if "label" in item else {}
     return model.sample(
         1,
@@ -102,6 +108,7 @@ def _draw(model: Model, item: dict[str, Any], trace: bool) -> Samples:
         first=item["index"],
         plan=Plan.from_recipe(item["plan"]),
         guidance=item["guidance"],
+        classifier=classifier,
         batch=1,
         trace=trace,
         **conditions,

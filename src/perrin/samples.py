@@ -80,6 +80,7 @@ def draw(
     batch: int | None,
     progress: Callable[[int, int], None] | None,
     trace: bool,
+    classifier: Model | None = None,
 ) -> Samples:
     """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
     size = batch or max(1, min(256, ENTRIES_AT_A_TIME // math.prod(model.codec.shape)))
@@ -90,7 +91,9 @@ def draw(
         part = None if labels is None else labels[rows]
         report = _reporter(progress, start * plan.nfe, count, n * plan.nfe)
         try:
-            state, chunk = _chunk(model, plan, seed, first + start, count, part, weight, report, trace)
+            state, chunk = _chunk(
+                model, plan, seed, first + start, count, part, weight, report, trace, classifier
+            )
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
@@ -106,7 +109,7 @@ def draw(
     return Samples(
         torch.cat(states),
         kept,
-        _provenance(model, plan, n, seed, first, labels, weight),
+        _provenance(model, plan, n, seed, first, labels, weight, classifier),
         model.codec,
         plan.nfe,
         joined,
@@ -123,13 +126,14 @@ def _chunk(
     weight: float,
     report: Callable[[Tick], object],
     trace: bool,
+    classifier: Model | None,
 ) -> tuple[Tensor, list[Tensor]]:
     device = next(model.denoiser.parameters()).device
     condition = None if labels is None else {"label": labels.to(device)}
     record = Trace() if trace else None
     state = run(
         plan,
-        model.guided(weight),
+        model.guided(weight, classifier),
         seeds=[(seed, first + i) for i in range(count)],
         shape=model.codec.shape,
         condition=condition,
@@ -161,7 +165,14 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _provenance(
-    model: Model, plan: Plan, n: int, seed: int, first: int, labels: Tensor | None, weight: float
+    model: Model,
+    plan: Plan,
+    n: int,
+    seed: int,
+    first: int,
+    labels: Tensor | None,
+    weight: float,
+    classifier: Model | None,
 ) -> list[dict[str, Any]]:
     shared: dict[str, Any] = {
         "perrin": perrin.__version__,
@@ -171,14 +182,18 @@ def _provenance(
         "model_hash": model.hash,
         "plan": plan.recipe(),
         "guidance": weight,
-        "interval": model.sampling.interval if weight != 1.0 else None,
+        "interval": model.sampling.interval if weight != 1.0 or classifier else None,
     }
+    if classifier is not None:
+        folder = str(classifier.folder) if classifier.folder else None
+        shared |= {"classifier": folder, "classifier_hash": classifier.hash}
+    classes = (classifier or model).codec.classes or []
     made = []
     for i in range(n):
         one = {**shared, "seed": seed, "index": first + i}
         if labels is not None:
             index = int(labels[i])
             one["label"] = index
-            one["class"] = "none" if index < 0 else (model.codec.classes or [])[index]
+            one["class"] = "none" if index < 0 else classes[index]
         made.append(one)
     return made

@@ -101,6 +101,44 @@ def test_a_constant_feature_becomes_zero_and_comes_back_as_the_constant(tmp_path
     assert math.isfinite(codec.log_det())
 
 
+@pytest.mark.parametrize("standardise", ["feature", "global", "none"])
+def test_whole_numbers_have_a_lattice_in_every_scaling(tmp_path, standardise):
+    values = np.random.default_rng(0).integers([-3, 0, 1000], [5, 2, 1800], (300, 3))
+    for kind in (np.int64, np.float32):  # the values count, not the type: a CSV holds floats
+        dataset = saved(tmp_path, values.astype(kind))
+        codec = Arrays.codec.fit(dataset, standardise=standardise)
+        lattice = codec.lattice
+        k = (codec.encode(list(dataset)).state.double() - lattice.low) / lattice.step
+        assert (k - k.round()).abs().max() < 1e-3
+        assert torch.equal((k.round() * 1.0).amin(0).min(), torch.zeros((), dtype=torch.float64))
+        count = torch.as_tensor(lattice.count).expand(3)
+        spans = values.max(0) - values.min(0) + 1
+        expected = spans if standardise == "feature" else [values.max() - values.min() + 1] * 3
+        assert count.tolist() == list(expected)
+        back = codec.decode((lattice.low + lattice.step * k.round()).expand(300, 3))
+        np.testing.assert_allclose(np.stack(back), values, atol=1e-9)
+        # the volume of a bin is the volume that one unit of the data takes
+        assert float(lattice.step.log().expand(3).sum()) == pytest.approx(
+            codec.log_det(), rel=1e-12, abs=1e-12
+        )
+        assert ArrayCodec.from_config(json.loads(json.dumps(codec.config()))) == codec
+
+
+def test_other_numbers_have_none(tmp_path):
+    values = np.arange(3000.0)[:, None]
+    assert Arrays.codec.fit(saved(tmp_path, values)).lattice is not None
+    values[2500] += 0.5  # beyond the first block
+    assert Arrays.codec.fit(saved(tmp_path, values)).lattice is None
+
+
+def test_a_config_from_before_lattices_still_loads():
+    codec = ArrayCodec((2,), None, 1.0, [0.0, 1.0], [1.0, 2.0])
+    config = codec.config()
+    assert config.pop("whole") is None
+    assert ArrayCodec.from_config(config) == codec
+    assert codec.lattice is None
+
+
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 

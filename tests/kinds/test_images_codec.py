@@ -62,6 +62,15 @@ def test_log_det_is_that_of_the_jacobian(shape):
     assert torch.linalg.slogdet(jacobian).logabsdet.item() == pytest.approx(codec.log_det(), rel=1e-12)
 
 
+def test_the_lattice_holds_the_state_of_every_pixel_value():
+    codec = ImageCodec((1, 16, 16), None, 0.5)
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    lattice = codec.lattice
+    expected = (lattice.low + lattice.step * torch.arange(lattice.count)).reshape(1, 1, 16, 16)
+    torch.testing.assert_close(codec.encode(items(pixels)).state.double(), expected, rtol=0, atol=1e-7)
+    assert float(lattice.step.log()) * 256 == pytest.approx(codec.log_det(), rel=1e-12)
+
+
 def test_augmentation_is_a_function_of_the_seed_alone(noise):
     codec = ImageCodec((3, 8, 8), None, 0.5, crop="random", flip="both")
     pictures = items(*(noise(8, 24, 3, seed=i) for i in range(40)))

@@ -23,6 +23,7 @@ BUILDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "attentive": (UNet, {"shape": [1, 8, 8], "attention": 2, "classes": 3, **SMALL}),
     "volume": (UNet, {"shape": [1, 5, 6, 7], "classes": 3, **SMALL}),
     "points": (MLP, {"shape": [2], "classes": 3, "width": 16}),
+    "narrow": (MLP, {"shape": [2], "classes": 3, "width": 16, "octaves": 3}),
     "table": (MLP, {"shape": [2, 3, 2], "classes": 3, "width": 16}),
 }
 

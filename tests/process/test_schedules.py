@@ -9,11 +9,16 @@ import pytest
 import torch
 
 from perrin.errors import PerrinError
-from perrin.process import Schedule, cosine, discrete, edm, flow, sub_vp, ve, vp
+from perrin.process import Schedule, cosine, ddpm_cosine, ddpm_linear, discrete, edm, flow, sub_vp, ve, vp
 from perrin.registry import schedules
 
 mpmath.mp.dps = 60
-ARGUMENTS = {"discrete": ([0.999, 0.9, 0.4, 0.05, 0.0],)}
+ARGUMENTS = {
+    "discrete": ([0.999, 0.9, 0.4, 0.05, 0.0],),
+    # levels of a table have a kink at every step, where no derivative is to be measured: 1000 would put one there
+    "ddpm_linear": (997,),
+    "ddpm_cosine": (997,),
+}
 EVERY = sorted(schedules)
 
 
@@ -248,6 +253,12 @@ def test_flow_with_shift_moves_levels_by_a_constant():
         lambda: discrete([0.1, 0.9]),
         lambda: discrete([1.0, 0.5]),
         lambda: discrete([0.5]),
+        lambda: ddpm_linear(1),
+        lambda: ddpm_linear(10, 0.5, 0.1),
+        lambda: ddpm_linear(10, 0.0, 0.1),
+        lambda: ddpm_cosine(1),
+        lambda: ddpm_cosine(10, -0.1),
+        lambda: ddpm_cosine(10, 0.008, 1.0),
     ],
 )
 def test_impossible_parameters_are_refused_in_one_line(wrong):

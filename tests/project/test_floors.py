@@ -21,6 +21,7 @@ FLOORS = (  # from the ground up
     "learn",
     "saving",
     "samples",
+    "densities",
     "model",
     "hub",
     "training",

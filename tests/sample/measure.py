@@ -20,6 +20,7 @@ MEAN = 0.7
 
 DETERMINISTIC = [name for name in rules if not rules[name].stochastic]
 STOCHASTIC = [name for name in rules if rules[name].stochastic]
+EXACT = [name for name in rules if rules[name].exact_on_point_mass]
 
 
 def line(low, high, steps):

@@ -68,7 +68,7 @@ def test_the_error_keeps_falling_at_the_rules_order_down_to_one_in_a_million(rul
 
 
 @pytest.mark.parametrize("std", [0.5, 1.7])
-@pytest.mark.parametrize("rule", STOCHASTIC)
+@pytest.mark.parametrize("rule", [r for r in STOCHASTIC if rules[r].order > 0])
 def test_every_stochastic_rule_reaches_its_weak_order(rule, std):
     """From the covariance of the output on N(0, std^2), propagated through the table: no Monte Carlo."""
     found = slope([covariance_error(rule, steps, std) for steps in COUNTS[:2]], COUNTS[:2])
@@ -86,9 +86,12 @@ def test_the_table_and_the_executor_agree_on_the_output_variance(rule, monkeypat
 
 
 @pytest.mark.parametrize("std", [0.2, 1.0, 1.5])
-@pytest.mark.parametrize("rule", rules)
+@pytest.mark.parametrize("rule", [r for r in rules if rules[r].order > 0])
 def test_the_output_variance_on_gaussian_data_tends_to_that_of_the_data(rule, std):
-    """From pure noise to clean: no residual noise, and an error that vanishes with the steps."""
+    """From pure noise to clean: no residual noise, and an error that vanishes with the steps.
+
+    What is left of the rules of order 0 stands in closed form in `test_literal_schemes`.
+    """
     off = []
     for steps in (60, 240):
         plan = make_plan(rule, grid=[-math.inf, *line(-12.0, 14.0, steps), math.inf])

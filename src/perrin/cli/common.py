@@ -94,10 +94,12 @@ def _bar(task: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 
 def _lines(task: str, total: int | None, every: float) -> Iterator[Callable[..., None]]:
-    count, last_note, whole, start = 0, "", total, time.monotonic()
+    count, told, last_note, whole, start = 0, -1, "", total, time.monotonic()
     due = start + every
 
     def write() -> None:
+        nonlocal told
+        told = count
         share = f"{count}/{whole}" if whole else f"{count}"
         print(f"{task}: {share} in {time.monotonic() - start:.0f} s {last_note}".rstrip(), file=sys.stderr)
 
@@ -109,4 +111,5 @@ def _lines(task: str, total: int | None, every: float) -> Iterator[Callable[...,
             due = time.monotonic() + every
 
     yield advance
-    write()
+    if told != count:
+        write()

@@ -26,6 +26,7 @@ VERBS = (
     "train",
     "sample",
     "evaluate",
+    "likelihood",
     "models",
     "doctor",
     "repro",

@@ -21,10 +21,15 @@ def command(
     parameterisations: Annotated[
         bool, typer.Option("--parameterisations", help="What a network predicts.")
     ] = False,
+    variances: Annotated[bool, typer.Option("--variances", help="The learned variances.")] = False,
     guidance: Annotated[bool, typer.Option("--guidance", help="The ways to steer a denoiser.")] = False,
+    objectives: Annotated[bool, typer.Option("--objectives", help="What training minimises.")] = False,
     weights: Annotated[bool, typer.Option("--weights", help="The weights of the training loss.")] = False,
     level_laws: Annotated[
         bool, typer.Option("--level-laws", help="The laws of the training levels.")
+    ] = False,
+    auxiliaries: Annotated[
+        bool, typer.Option("--auxiliaries", help="What is minimised beside the objective.")
     ] = False,
     nets: Annotated[bool, typer.Option("--nets", help="The networks.")] = False,
     kinds: Annotated[bool, typer.Option("--kinds", help="The kinds of data.")] = False,

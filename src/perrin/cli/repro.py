@@ -16,6 +16,9 @@ def command(
     model: Annotated[
         str | None, typer.Option("--model", help="Where the model is now; by default where it was then.")
     ] = None,
+    classifier: Annotated[
+        str | None, typer.Option("--classifier", help="Where the classifier is now that guided the samples.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the remade file here.")] = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -27,7 +30,7 @@ def command(
     """
     from perrin.reproduction import reproduce, write
 
-    result = reproduce(file, model=model, device=choose_device(device))
+    result = reproduce(file, model=model, classifier=classifier, device=choose_device(device))
     if out is not None:
         write(result.samples, out)
     facts: dict[str, Any] = {

@@ -33,6 +33,13 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Weight of the condition; 1 is none.")
     ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            "--classifier",
+            help="A classifier of noisy states, whose classes --label names and --guidance weighs (default 1).",
+        ),
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Samples at a time; what fits by default.")
     ] = None,
@@ -48,11 +55,13 @@ def command(
       perrin sample runs/digits -n 16 --label 7 --out sevens
       perrin sample runs/digits -n 36 --out grid.png
       perrin sample runs/digits -n 16 --trajectory --out denoising.gif
+      perrin sample runs/sde --classifier runs/classifier --label 3 --guidance 4 --out threes
     """
     from perrin import api
     from perrin.sample import Plan
 
     loaded = api.load(model, device=choose_device(device))
+    guide = None if classifier is None else api.load(classifier, device=choose_device(device))
     target = out or Path("samples")
     animation = _animation(target) if trajectory else None
     options: dict[str, Any] = {"label": label[0] if len(label) == 1 else label} if label else {}
@@ -71,6 +80,7 @@ def command(
             solver=solver,
             plan=None if plan is None else Plan.load(plan),
             guidance=guidance,
+            classifier=guide,
             batch=batch,
             progress=told,
             trace=trajectory,

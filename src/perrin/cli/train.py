@@ -135,6 +135,10 @@ def _tell(run: Any, figures: dict[str, Any]) -> None:
         print_figures(figures)
         print(f"\nreport: {run.folder / 'report.html'}    picture: {run.folder / 'samples.png'}")
     print(f"\nmodel: {run.folder}    what to try next:")
+    if run.recipe.task == "classifier":
+        label = run.model.codec.classes[-1]
+        print(f"  {program()} sample MODEL --classifier {run.folder} --label {label} --guidance 4")
+        return
     label = f" --label {run.model.codec.classes[-1]}" if run.model.codec.classes else ""
     name = program()
     print(f"  {name} sample {run.folder} -n 16{label} --out samples")

@@ -14,17 +14,19 @@ With x = alpha clean + sigma noise in unit coordinates and F the raw output:
 s is the scale of the schedule that the network was trained with, 1 without one.
 
 All are linear in F: D = skip x + out F. `out` also converts losses: |D - clean| = out |F - target|.
+With a learned variance (`learned_variance`) F is the first half of the output's leading axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from perrin.denoise.learned_variance import Variance
 from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.process.schedule import Schedule
@@ -43,6 +45,7 @@ class Parameterisation:
         scale: level [B] -> what multiplies the unit-coordinate state on its way into the network.
         time: level [B] -> the number that the network is told.
         needs_signal: whether D is 0/0 where alpha = 0 (zero SNR).
+        variance: what makes the posterior variance of a second half of the output; None: no second half.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Parameterisation:
     scale: OfLevel
     time: OfLevel
     needs_signal: bool = False
+    variance: Variance | None = None
 
     def check(self, level: Tensor) -> None:
         """Refuse a level at which the clean state cannot be had from this output.
@@ -141,8 +145,9 @@ def edm(schedule: Schedule | None = None, sigma_data: float = 0.5) -> Parameteri
 
 
 def make(name: str, schedule: Schedule | None, options: dict[str, Any]) -> Parameterisation:
-    """The parameterisation of that registry name."""
+    """The parameterisation of that registry name; the option `variance` is any one's."""
     from perrin.registry import parameterisations
 
-    made: Parameterisation = parameterisations[name](schedule, **options)
-    return made
+    rest = {key: value for key, value in options.items() if key != "variance"}
+    made: Parameterisation = parameterisations[name](schedule, **rest)
+    return replace(made, variance=options.get("variance"))

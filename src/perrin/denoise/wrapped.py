@@ -14,34 +14,45 @@ from torch import Tensor, nn
 from perrin.denoise import parameterisation as _parameterisation
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.prediction import Condition, Prediction
+from perrin.errors import PerrinError
 from perrin.process.levels import expand
 from perrin.process.schedule import Schedule
 
 
-class Wrapped(nn.Module):
-    """`net(scale x, time, condition)` as a denoiser; see `wrap`."""
+class Adapter(nn.Module):
+    """A network as `(x, level, condition) -> its raw output`: what denoisers and classifiers have in common."""
 
     def __init__(self, net: nn.Module, parameterisation: Parameterisation) -> None:
         super().__init__()
         self.net = net
         self.parameterisation = parameterisation
 
-    def forward(self, x: Tensor, level: Tensor, condition: Condition = None) -> Prediction:
-        """The prediction at `x` [B, ...] in unit coordinates, `level` [B]."""
-        p = self.parameterisation
-        level = level.to(torch.float64)
-        skip, out = p.coefficients(level)
+    def output(self, x: Tensor, level: Tensor, condition: Condition = None) -> Tensor:
+        """`net(scale x, time, condition)` at `x` [B, ...] in unit coordinates, `level` [B], in the dtype of x."""
+        p, level = self.parameterisation, level.to(torch.float64)
         kind = self._precision(x)
         # a time rounded to half precision would merge neighbouring levels
         time = p.time(level).to(x.device, torch.promote_types(kind, torch.float32))
-        output = self.net((expand(p.scale(level), x) * x).to(kind), time, condition)
-        mean = expand(skip, x) * x + expand(out, x) * output.to(x.dtype)
-        return Prediction(mean)
+        found: Tensor = self.net((expand(p.scale(level), x) * x).to(kind), time, condition)
+        return found.to(x.dtype)
 
     def _precision(self, x: Tensor) -> torch.dtype:
         """The network's own, where it has weights; the state's and the coefficients' stay as they are."""
         weight = next((p for p in self.net.parameters() if p.is_floating_point()), None)
         return x.dtype if weight is None else weight.dtype
+
+
+class Wrapped(Adapter):
+    """`net(scale x, time, condition)` as a denoiser; see `wrap`."""
+
+    def forward(self, x: Tensor, level: Tensor, condition: Condition = None) -> Prediction:
+        """The prediction at `x` [B, ...] in unit coordinates, `level` [B]."""
+        skip, out = self.parameterisation.coefficients(level.to(torch.float64))
+        output, variance = self.output(x, level, condition), None
+        if self.parameterisation.variance is not None:
+            output, second = _halves(output, x)
+            variance = self.parameterisation.variance(second, level.to(x.device, torch.float64))
+        return Prediction(expand(skip, x) * x + expand(out, x) * output, variance=variance)
 
     def check(self, levels: Tensor) -> None:
         """Refuse levels at which this parameterisation is undefined (a noise network at zero SNR)."""
@@ -60,7 +71,8 @@ def wrap(
         net: called as `net(x, time, condition)`: x [B, ...] in the schedule's own coordinates, time [B].
         parameterisation: what it outputs: clean, noise, v, flow_velocity, score, or edm (preconditioned).
         schedule: whose coordinates and time the network expects; None: unit coordinates and -level/8.
-        options: of the parameterisation, such as `sigma_data`.
+        options: of the parameterisation, such as `sigma_data`; `variance=learned_range(...)` for a network with
+            twice the channels, whose second half says the posterior variance.
 
     Returns:
         A module `(x, level, condition) -> Prediction` in unit coordinates.
@@ -76,6 +88,16 @@ def wrap(
     if not isinstance(net, nn.Module):
         net = _Function(net)
     return Wrapped(net, parameterisation)
+
+
+def _halves(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    if output.shape != (len(x), 2 * x.shape[1], *x.shape[2:]):
+        raise PerrinError(
+            f"a network with learned variance must output {(2 * x.shape[1], *x.shape[2:])} for a state of "
+            f"{tuple(x.shape[1:])}, twice its leading axis; it outputs {tuple(output.shape[1:])}"
+        )
+    first, second = output.chunk(2, dim=1)
+    return first, second
 
 
 class _Function(nn.Module):

@@ -17,6 +17,7 @@ from perrin.evaluate.comparison import figures
 from perrin.evaluate.feature_cache import feature_extractor
 from perrin.evaluate.pictures import class_grid, nearest_pairs
 from perrin.evaluate.report import write_report
+from perrin.kinds.conditions import label_condition
 from perrin.metrics import class_accuracy
 from perrin.model import Model
 from perrin.samples import Samples
@@ -30,14 +31,15 @@ Progress = Callable[[str, int, int], None]
 
 
 def encoded(dataset: Dataset, codec: Codec) -> tuple[Tensor, Tensor | None]:
-    """All states of a dataset [N, *shape] and their labels [N] (None without classes)."""
+    """All states of a dataset [N, *shape] and their labels [N] (None without classes), a model's own or not."""
     states, labels = [], []
     for start in range(0, len(dataset), 1024):
         items = [dataset[i] for i in range(start, min(start + 1024, len(dataset)))]
-        batch = codec.encode(items)
-        states.append(batch.state)
-        if batch.condition is not None and "label" in batch.condition:
-            labels.append(batch.condition["label"])
+        states.append(codec.encode(items).state)
+        # of the data, not of the codec: an unconditional model is judged in the same features
+        known = label_condition(items, dataset.classes)
+        if known is not None:
+            labels.append(known["label"])
     return torch.cat(states), torch.cat(labels) if labels else None
 
 

@@ -1,7 +1,8 @@
 """Guidance: denoisers that wrap denoisers. They compose, and run under any plan."""
 
+from perrin.guide.classifier import Classifier, ClassifierGuidance
 from perrin.guide.classifier_free import ClassifierFree
 from perrin.guide.thresholding import DynamicThreshold, Threshold
 from perrin.guide.wrapper import Guide
 
-__all__ = ["ClassifierFree", "DynamicThreshold", "Guide", "Threshold"]
+__all__ = ["Classifier", "ClassifierFree", "ClassifierGuidance", "DynamicThreshold", "Guide", "Threshold"]

@@ -1,6 +1,6 @@
 r"""The denoising objective: law of levels x weight x metric, with losses per item and level.
 
-    loss_i = weight(level_i) metric(D(alpha clean_i + sigma noise_i, level_i), clean_i)
+    loss_i = weight(level_i) metric(D(alpha clean_i + sigma noise_i, level_i), clean_i) (+ auxiliary_i)
 
 It is a function of the items' seeds and of u in (0, 1), never of the batch: trainers choose how these arise.
 """
@@ -8,13 +8,14 @@ It is a function of the items' seeds and of u in (0, 1), never of the batch: tra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from perrin.denoise.prediction import Condition, Denoiser, unconditional
+from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
 from perrin.errors import PerrinError
 from perrin.learn.laws import Law, lognormal
 from perrin.learn.weighting import Weight, edm
@@ -23,6 +24,9 @@ from perrin.process.state import State, batch_size, leaves, like, map_leaves
 from perrin.sample.noise import bits, normals, uniforms
 
 Metric = Literal["squared", "pseudo_huber"]
+
+Auxiliary: TypeAlias = Callable[[Prediction, Tensor, State], Tensor]
+"""(prediction, level [B], clean) -> what is added to the losses [B], its weight included."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,14 @@ class Denoising:
         weight: level [B] -> weight [B].
         metric: 'squared' error, or 'pseudo_huber' (Song and Dhariwal 2024), mean over the entries of an item.
         drop: the share of items whose condition is dropped, which is what classifier-free guidance needs.
+        auxiliary: a further loss of the same prediction, such as `hybrid.variational`.
     """
 
     law: Law
     weight: Weight
     metric: Metric = "squared"
     drop: float = 0.0
+    auxiliary: Auxiliary | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
@@ -77,6 +83,20 @@ class Denoising:
             u: float64 [B] in (0, 1) for the law; drawn from the seeds by default. Stratified over the batch
                 it lowers the gradient's variance.
         """
+        x, level, condition = self.noised(clean, condition, seeds, u)
+        parts = leaves(clean)
+        found = denoiser(x, level, condition)
+        mean = leaves(found.mean)
+        error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0)
+        value = self.weight(level).to(error.dtype) * error
+        if self.auxiliary is not None:
+            value = value + self.auxiliary(found, level, clean).to(value.dtype)
+        return Losses(value, level, error)
+
+    def noised(
+        self, clean: State, condition: Condition, seeds: Tensor, u: Tensor | None = None
+    ) -> tuple[State, Tensor, Condition]:
+        """(noisy states, levels [B], conditions of which some are dropped): what the denoiser is given."""
         # one hashed seed for the choices and one a leaf: neighbouring seeds share nothing
         named = bits(seeds, 1 + len(leaves(clean)))
         choices = uniforms(named[:, 0], 2)
@@ -91,10 +111,7 @@ class Denoising:
         )
         condition = _dropped(condition, choices[:, 1] < self.drop) if self.drop else condition
         level = level.to(next(iter(parts.values())).device)
-        x = map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise)
-        mean = leaves(denoiser(x, level, condition).mean)
-        error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0)
-        return Losses(self.weight(level).to(error.dtype) * error, level, error)
+        return map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise), level, condition
 
     def _error(self, mean: Tensor, clean: Tensor) -> Tensor:
         wide = torch.promote_types(clean.dtype, torch.float32)  # half precision is too coarse for a loss

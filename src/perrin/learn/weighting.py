@@ -5,6 +5,7 @@ simple   SNR: the plain noise loss                                              
 min_snr  min(SNR, gamma)                                                               (Hang et al. 2023)
 sigmoid  SNR sigmoid(bias - level): the noise loss, faded towards clean levels         (Hoogeboom et al. 2024)
 uniform  1
+likelihood  SNR / (2 density of the law): the bound on -log p, in nats per entry       (Song et al. 2021b)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.learn.laws import Law, uniform_level
 from perrin.process import levels
 
 Weight: TypeAlias = Callable[[Tensor], Tensor]
@@ -49,3 +51,27 @@ def sigmoid(bias: float = -1.0) -> Weight:
 def uniform() -> Weight:
     """The plain error of the clean state."""
     return torch.ones_like
+
+
+def likelihood(law: Law | None = None) -> Weight:
+    """The expected loss is the diffusion part of the bound on -log p(data), in nats per entry of the state.
+
+    The bound is 1/2 times the integral of E|E - noise|^2 over the levels (Kingma et al. 2021, equation 11; likelihood
+    weighting of Song et al., "Maximum likelihood training of score-based diffusion models", 2021, is the same
+    in time). Under a law of density p the weight that makes an expectation of it is SNR / (2 p): with
+    `uniform_level` SNR/2 times the range, with `uniform_time` SNR/2 |dlevel/dt|. The value depends on the two
+    end levels alone, the gradient's variance on the law.
+
+    Args:
+        law: of the training levels (in a recipe, its own), `uniform_level()` by default. Times beyond the ends
+            of its range, which `uniform_time` moves there, carry no weight.
+
+    Raises:
+        PerrinError: a law without a density.
+    """
+    density = getattr(law or uniform_level(), "density", None)
+    if density is None:
+        raise PerrinError(
+            "the weight 'likelihood' needs a law with a density of levels: uniform_level, uniform_time or lognormal"
+        )
+    return lambda level: torch.exp(level) / (2 * density(level))

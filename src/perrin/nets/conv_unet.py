@@ -21,7 +21,7 @@ from torch.nn import functional
 from perrin.errors import PerrinError
 from perrin.nets.blocks import Stage, convolution, group_norm
 from perrin.nets.embedding import Condition, Embedding, present_rows
-from perrin.nets.folding import fold, unfold
+from perrin.nets.folding import fold, pad, unfold
 
 
 class UNet(nn.Module):
@@ -91,7 +91,7 @@ class UNet(nn.Module):
         """x [B, C, *spatial], time [B], condition as in `Embedding` or `"concat"` -> [B, C_out, *spatial]."""
         spatial = x.shape[2:]
         embedding = self.embedding(time, condition)
-        h = self.entrance(fold(self._pad(self._concat(x, condition)), self.patch))
+        h = self.entrance(fold(pad(self._concat(x, condition), self.multiple), self.patch))
         kept = []
         for stage, narrow in zip(self.down, self.narrow, strict=True):
             h = stage(h, embedding)
@@ -111,8 +111,3 @@ class UNet(nn.Module):
             return torch.cat([x, x.new_zeros(len(x), self.concat_channels + 1, *x.shape[2:])], dim=1)
         value, present = present_rows(condition["concat"].to(x.dtype))
         return torch.cat([x, value, present.expand(len(x), 1, *x.shape[2:])], dim=1)
-
-    def _pad(self, x: Tensor) -> Tensor:
-        """Zeros at the far end of every dimension, up to a size that folds evenly at every resolution."""
-        missing = [-size % self.multiple for size in x.shape[2:]]
-        return functional.pad(x, [n for size in reversed(missing) for n in (0, size)]) if any(missing) else x

@@ -7,6 +7,7 @@ Shi et al. 2016 (arXiv:1609.05158), as `torch.nn.functional.pixel_unshuffle` doe
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional
 
 
 def fold(x: Tensor, factor: int) -> Tensor:
@@ -29,3 +30,9 @@ def unfold(x: Tensor, factor: int) -> Tensor:
     split = x.reshape(batch, channels // factor**dims, *[factor] * dims, *spatial)
     order = [0, 1, *[axis for d in range(dims) for axis in (2 + dims + d, 2 + d)]]
     return split.permute(order).reshape(batch, -1, *[s * factor for s in spatial])
+
+
+def pad(x: Tensor, multiple: int) -> Tensor:
+    """Zeros at the far end of every dimension, up to a size that is a multiple and so folds evenly."""
+    missing = [-size % multiple for size in x.shape[2:]]
+    return functional.pad(x, [n for size in reversed(missing) for n in (0, size)]) if any(missing) else x

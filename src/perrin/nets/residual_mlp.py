@@ -51,13 +51,17 @@ class MLP(nn.Module):
         classes: number of classes, or None.
         vector_size: K of the condition `"vector"` [B, K]; 0 for none.
         concat_size: numbers per item of the condition `"concat"` [B, ...], flattened; 0 for none.
-        out_shape: shape of the output, `shape` when None.
+        out_channels: length of the output's leading axis, the state's own when None.
+        out_shape: shape of the output where it is not the state's but for that axis.
         width: width of the residual stream.
         blocks: number of residual blocks.
         expansion: width inside a block, in units of `width`.
+        octaves: the entrance is told sines and cosines of every number too, at so many frequencies from pi/2 upwards,
+            each twice the one before: what a small network needs to tell modes apart that are narrow beside the
+            spread of the data (Tancik et al. 2020).
 
     Raises:
-        PerrinError: for an empty shape.
+        PerrinError: for an empty shape, or octaves below 0.
     """
 
     def __init__(
@@ -67,30 +71,42 @@ class MLP(nn.Module):
         classes: int | None = None,
         vector_size: int = 0,
         concat_size: int = 0,
+        out_channels: int | None = None,
         out_shape: Sequence[int] | None = None,
         width: int = 128,
         blocks: int = 3,
         expansion: int = 2,
+        octaves: int = 0,
     ) -> None:
         super().__init__()
         if not shape or min(shape) < 1:
             raise PerrinError(
                 f"mlp: shape {tuple(shape)} holds no numbers; (2,) is the shape of points in a plane"
             )
-        self.out_shape, self.concat_size = tuple(shape if out_shape is None else out_shape), concat_size
+        leading = shape[0] if out_channels is None else out_channels
+        self.out_shape = (leading, *shape[1:]) if out_shape is None else tuple(out_shape)
+        if octaves < 0:
+            raise PerrinError(f"mlp: octaves = {octaves} must be >= 0")
+        self.concat_size, self.octaves = concat_size, octaves
+        told = math.prod(shape) * (1 + 2 * octaves) + (concat_size + 1 if concat_size else 0)
         self.embedding = Embedding(width, classes, vector_size)
-        self.entrance = nn.Linear(math.prod(shape) + (concat_size + 1 if concat_size else 0), width)
+        self.entrance = nn.Linear(told, width)
         self.blocks = nn.ModuleList(MLPBlock(width, expansion) for _ in range(blocks))
         self.norm, self.exit = nn.LayerNorm(width), zero_linear(width, math.prod(self.out_shape))
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition | None = None) -> Tensor:
         """x [B, *shape], time [B] of order one, see `Embedding` for the conditions -> [B, *out_shape]."""
         embedding = self.embedding(time, condition)
-        h = self.entrance(self._concat(x.flatten(1), condition))
+        h = self.entrance(self._concat(self._waves(x.flatten(1)), condition))
         for block in self.blocks:
             h = block(h, embedding)
         y: Tensor = self.exit(self.norm(h))
         return y.view(len(x), *self.out_shape)
+
+    def _waves(self, x: Tensor) -> Tensor:
+        """x [B, D], then its sines and cosines, octave by octave."""
+        angles = [0.5 * math.pi * 2**k * x for k in range(self.octaves)]
+        return torch.cat([x, *(wave(a) for a in angles for wave in (torch.sin, torch.cos))], dim=1)
 
     def _concat(self, x: Tensor, condition: Condition | None) -> Tensor:
         """Append the concatenated condition and a number that says whether it is there."""

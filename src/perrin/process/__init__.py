@@ -1,6 +1,7 @@
 """What noise does to a state: levels, schedules and the Gaussian process in unit coordinates."""
 
 from perrin.process.schedule import Schedule
+from perrin.process.schedulebook.chains import ddpm_cosine, ddpm_linear
 from perrin.process.schedulebook.exploding import edm, ve
 from perrin.process.schedulebook.linear_beta import sub_vp, vp
 from perrin.process.schedulebook.rectified import flow
@@ -8,4 +9,17 @@ from perrin.process.schedulebook.squared_cosine import cosine
 from perrin.process.schedulebook.table import discrete
 from perrin.process.state import Shape, State
 
-__all__ = ["Schedule", "Shape", "State", "cosine", "discrete", "edm", "flow", "sub_vp", "ve", "vp"]
+__all__ = [
+    "Schedule",
+    "Shape",
+    "State",
+    "cosine",
+    "ddpm_cosine",
+    "ddpm_linear",
+    "discrete",
+    "edm",
+    "flow",
+    "sub_vp",
+    "ve",
+    "vp",
+]

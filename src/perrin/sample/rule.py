@@ -33,7 +33,8 @@ class Rule:
     Attributes:
         name: registry name.
         function: `step -> state at the step's end`, with keyword options.
-        order: global order in the step, history supplied; weak order where `stochastic`.
+        order: global order in the step, history supplied; weak order where `stochastic`; 0 where a bias stays
+            however fine the grid is.
         start_order: the order when started by itself, from one state.
         stochastic: whether it draws noise.
         exact_on_point_mass: whether the state's true noise level is what the denoiser is told, at any step

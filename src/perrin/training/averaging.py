@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perrin.denoise.wrapped import Wrapped
+from perrin.denoise.wrapped import Adapter
 from perrin.errors import PerrinError
 from perrin.saving import load_tensors, save_tensors
 from perrin.training.ema import PowerEMA, reconstruction
@@ -51,7 +51,7 @@ def rebuild(folder: str | Path, std: float, step: int | None = None) -> dict[str
 
 
 def choose(
-    folder: Path, ema: PowerEMA, step: int, denoiser: Wrapped, validation: Validation | None
+    folder: Path, ema: PowerEMA, step: int, denoiser: Adapter, validation: Validation | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights whose held-out loss is least, among kept profiles and lengths rebuilt between them.
 

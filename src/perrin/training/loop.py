@@ -52,7 +52,7 @@ class Trainer:
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
         torch.manual_seed(self.options.seed)
-        self.denoiser = setup.design.denoiser().to(group.device)
+        self.denoiser = setup.design.module().to(group.device)  # or the classifier, where that is the task
         self.optimiser = torch.optim.AdamW(
             self.denoiser.parameters(),
             lr=self.options.lr,
@@ -257,10 +257,10 @@ class Trainer:
 
     def model(self, weights: dict[str, Tensor]) -> Model:
         """A model with some weights, apart from the one in training."""
-        denoiser = self.setup.design.denoiser().to(self.group.device)
-        denoiser.net.load_state_dict(weights)
+        module = self.setup.design.module().to(self.group.device)
+        module.net.load_state_dict(weights)
         about = {"name": self.setup.recipe.name, "step": self.step}
-        return Model(self.setup.design, denoiser, self.setup.codec, self.setup.sampling, self.folder, about)
+        return Model(self.setup.design, module, self.setup.codec, self.setup.sampling, self.folder, about)
 
     def _finish(self) -> Model:
         self.save()

@@ -16,8 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perrin.errors import PerrinError
-from perrin.registry import unknown
-from perrin.training.schema import first_line
+from perrin.registry import objectives, unknown
+from perrin.training.schema import first_line, schema_of
 
 
 class _Loader(yaml.SafeLoader):
@@ -65,12 +65,19 @@ class Training(_Section):
 
 
 class Objective(_Section):
-    """What to minimise: law of levels x weight x metric, with a share of conditions dropped."""
+    """What to minimise: law of levels x weight x metric (+ auxiliary), with a share of conditions dropped.
 
+    Further keys are options of the objective of that name, such as `slices` of sliced score matching.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "denoising"
     law: dict[str, Any] = {"name": "lognormal"}
     weight: dict[str, Any] = {"name": "edm"}
     metric: Literal["squared", "pseudo_huber"] = "squared"
     drop: float = Field(0.1, ge=0, le=1)
+    auxiliary: dict[str, Any] | None = None
 
 
 class Evaluation(_Section):
@@ -87,6 +94,7 @@ class Recipe(_Section):
     format: Literal[1] = 1
     name: str
     about: str = ""
+    task: Literal["denoiser", "classifier"] = "denoiser"
     kind: str
     data: dict[str, Any] = {}
     held_out: float | int = Field(0, ge=0)
@@ -204,10 +212,13 @@ def validate(content: Mapping[str, Any]) -> Recipe:
 
 
 def _known_keys(content: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    known = list(model.model_fields)
+    if model is Objective:
+        known += schema_of(objectives[str(content.get("name", "denoising"))]).model_fields
     for key, value in content.items():
-        if key not in model.model_fields:
-            raise unknown(f"{where}: key", key, model.model_fields)
-        inner = model.model_fields[key].annotation
+        if key not in known:
+            raise unknown(f"{where}: key", key, dict.fromkeys(known))
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
         if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
             _known_keys(value, inner, f"{where}.{key}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -21,7 +22,8 @@ from perrin.registry import Registry, unknown
 def schema_of(function: Callable[..., Any], given: Iterable[str] = ()) -> type[BaseModel]:
     """The pydantic model of a callable's keyword options; `given` are those that the program fills in."""
     target = function.__init__ if inspect.isclass(function) else function
-    hints = typing.get_type_hints(target)
+    # a dataclass's own hints know the modules of the classes that it inherits from
+    hints = typing.get_type_hints(function if is_dataclass(function) else target)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

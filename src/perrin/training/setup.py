@@ -11,9 +11,24 @@ import torch
 
 from perrin.contracts import Codec, Dataset
 from perrin.errors import PerrinError
-from perrin.learn.denoising import Denoising
+from perrin.learn.classification import Classification
+from perrin.learn.denoising import Auxiliary, Denoising
+from perrin.learn.laws import Law
 from perrin.model import Design, Sampling
-from perrin.registry import grids, kinds, level_laws, nets, parameterisations, rules, schedules, weights
+from perrin.registry import (
+    auxiliaries,
+    grids,
+    kinds,
+    level_laws,
+    nets,
+    objectives,
+    parameterisations,
+    rules,
+    schedules,
+    variances,
+    weights,
+)
+from perrin.training.measured import STAND_IN, filled, measured
 from perrin.training.recipe import Recipe
 from perrin.training.schema import check_options, named
 
@@ -35,7 +50,7 @@ class Setup:
     data: Data
     codec: Codec
     design: Design
-    objective: Denoising
+    objective: Denoising | Classification
     sampling: Sampling
 
 
@@ -46,7 +61,8 @@ def open_data(recipe: Recipe) -> Data:
         PerrinError: data that cannot be read, or splits that leave nothing.
     """
     kind = kinds[recipe.kind]
-    if "path" not in recipe.data and "path" in inspect.signature(kind.open).parameters:  # no default is meant
+    given = {"path", "toy"} & recipe.data.keys()
+    if not given and "path" in inspect.signature(kind.open).parameters:  # no default is meant
         raise PerrinError(
             f"data.path is missing: say where the data are, as in perrin train {recipe.name} PATH"
         )
@@ -71,41 +87,87 @@ def prepare(recipe: Recipe) -> Setup:
     Raises:
         PerrinError: an unknown key, a wrong type or value, or data that cannot be read.
     """
-    sampling = make_sampling(recipe.sampling)  # cheap checks before the data are read
-    law = named(level_laws, recipe.objective.law, "objective.law")
+    draft = filled(recipe, STAND_IN)  # cheap checks before the data are read
+    make_sampling(draft.sampling)
+    named(level_laws, draft.objective.law, "objective.law")
     data = open_data(recipe)
     fit = kinds[recipe.kind].codec.fit
     codec: Codec = fit(data.train, **check_options(fit, recipe.codec, "codec", given=("dataset", "progress")))
+    recipe = measured(recipe, data.train, codec)
     design = make_design(recipe, codec)
+    return Setup(recipe, data, codec, design, make_objective(recipe, codec), make_sampling(recipe.sampling))
+
+
+def make_objective(recipe: Recipe, codec: Codec) -> Denoising | Classification:
+    """The objective of a recipe, with what it is made of; of a classifier the law is all that there is to choose."""
+    section = recipe.objective
+    law: Law = level_laws.build(named(level_laws, section.law, "objective.law"))
+    if recipe.task == "classifier":
+        return Classification(law)
     weight = {**recipe.objective.weight}
     if weight.get("name") == "edm":
         weight.setdefault("sigma_data", codec.sigma_data)
-    weight = named(weights, weight, "objective.weight")
-    objective = Denoising(
-        level_laws[law.pop("name")](**law),
-        weights[weight.pop("name")](**weight),
-        recipe.objective.metric,
-        recipe.objective.drop,
-    )
-    return Setup(recipe, data, codec, design, objective, sampling)
+    weight = named(weights, weight, "objective.weight", given=("law",))
+    if weight["name"] == "likelihood":
+        weight["law"] = law
+    options = {
+        "law": law,
+        "weight": weights.build(weight),
+        "metric": section.metric,
+        "drop": section.drop,
+        "auxiliary": make_auxiliary(section.auxiliary, codec),
+        **(section.model_extra or {}),
+    }
+    kind = objectives[section.name]
+    made: Denoising = kind(**check_options(kind, options, "objective"))
+    return made
+
+
+def make_auxiliary(section: dict[str, Any] | None, codec: Codec) -> Auxiliary | None:
+    """The auxiliary objective of a recipe, told the data's lattice where they are whole numbers."""
+    if section is None:
+        return None
+    options = named(auxiliaries, section, "objective.auxiliary", given=("lattice",))
+    made: Auxiliary = auxiliaries.build({**options, "lattice": codec.lattice})
+    return made
 
 
 def make_design(recipe: Recipe, codec: Codec) -> Design:
     """Network and parameterisation of a recipe around a codec."""
     classes = len(codec.classes) if codec.classes else None
-    net = named(nets, recipe.net, "net", given=("shape", "classes"))
+    net = named(nets, recipe.net, "net", given=("shape", "classes", "out_channels", "out_shape"))
+    _check_task(recipe, codec)
     parameterisation = dict(recipe.parameterisation)
-    schedule = parameterisation.pop("schedule", None)
+    schedule, variance = parameterisation.pop("schedule", None), parameterisation.pop("variance", None)
     if parameterisation.get("name") == "edm":
         parameterisation.setdefault("sigma_data", codec.sigma_data)
     parameterisation = named(parameterisations, parameterisation, "parameterisation", given=("schedule",))
     if schedule is not None:
         parameterisation["schedule"] = named(schedules, _named(schedule), "parameterisation.schedule")
+    if variance is not None:
+        parameterisation["variance"] = named(variances, _named(variance), "parameterisation.variance")
+        variances.build(parameterisation["variance"])
+        net["out_channels"] = 2 * codec.shape[0]  # the mean's half and the variance's
     return Design(
         {**net, "shape": list(codec.shape), "classes": classes},
         parameterisation,
         {"kind": recipe.kind, "config": codec.config()},
+        recipe.task,
     )
+
+
+def _check_task(recipe: Recipe, codec: Codec) -> None:
+    if getattr(nets[recipe.net["name"]], "classifies", False) != (recipe.task == "classifier"):
+        raise PerrinError(
+            f"net {recipe.net['name']!r} does not fit task: {recipe.task}; classifiers are net: {{name: encoder}}, "
+            "and nothing else is"
+        )
+    if recipe.task != "classifier":
+        return
+    if not codec.classes:
+        raise PerrinError("task classifier needs data with classes; these have no labels")
+    if recipe.training.sample_every is not None:
+        raise PerrinError("training.sample_every is for models that draw samples; a classifier draws none")
 
 
 def make_sampling(section: dict[str, Any]) -> Sampling:
@@ -127,13 +189,13 @@ def _named(section: Any) -> dict[str, Any]:
 def report(setup: Setup) -> dict[str, Any]:
     """What `--dry-run` prints: data, shapes, parameters, memory, and one batch through the loss."""
     torch.manual_seed(0)
-    denoiser = setup.design.denoiser()
-    parameters = sum(p.numel() for p in denoiser.parameters())
+    module = setup.design.module()
+    parameters = sum(p.numel() for p in module.parameters())
     data, training = setup.data, setup.recipe.training
     items = [data.train[i] for i in range(min(training.batch, len(data.train)))]
     batch = setup.codec.encode(items, list(range(len(items))))
     seeds = torch.arange(len(items))
-    loss = float(setup.objective(denoiser, batch.state, batch.condition, seeds).mean().detach())
+    loss = float(setup.objective(module, batch.state, batch.condition, seeds).mean().detach())
     if not math.isfinite(loss):
         raise PerrinError(
             "the loss of the first batch is not finite; look at the data for NaN or huge values"

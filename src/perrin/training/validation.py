@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from perrin.contracts import Dataset
-from perrin.denoise.wrapped import Wrapped
+from perrin.denoise.wrapped import Adapter
 from perrin.learn.denoising import Denoising, stratified
 from perrin.sample.noise import seed_of, seed_tensor
 
@@ -35,11 +36,11 @@ class Validation:
         self.seeds = seed_tensor([seed_of((seed, i), "", "validation") for i in range(total)])
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         self.u = stratified(0.5, order, total)
-        objective = setup.objective
-        self.objective = Denoising(objective.law, objective.weight, objective.metric)
+        objective = setup.objective  # with every condition that it was given
+        self.objective = replace(objective, drop=0.0) if isinstance(objective, Denoising) else objective
 
     @torch.no_grad()
-    def of(self, denoiser: Wrapped, weights: dict[str, Tensor]) -> float:
+    def of(self, denoiser: Adapter, weights: dict[str, Tensor]) -> float:
         """The mean loss of the denoiser's network with these weights; its own are untouched."""
         device = next(iter(weights.values())).device
         was = denoiser.training
@@ -59,7 +60,7 @@ class Validation:
 class _Replaced(nn.Module):
     """The same denoiser with other weights."""
 
-    def __init__(self, denoiser: Wrapped, weights: dict[str, Tensor]) -> None:
+    def __init__(self, denoiser: Adapter, weights: dict[str, Tensor]) -> None:
         super().__init__()
         self.denoiser, self.weights = denoiser, weights
 

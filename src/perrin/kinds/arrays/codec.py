@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perrin.contracts import Batch, Dataset, Item
+from perrin.contracts import Batch, Dataset, Item, Lattice
 from perrin.errors import PerrinError
 from perrin.kinds.arrays import plots, saving
 from perrin.kinds.conditions import label_condition
@@ -43,6 +43,7 @@ class ArrayCodec:
         mean, std: one number, or one per feature in row-major order.
         dtype: of decoded values, "float32" or "float64": that of the data (whole numbers become float64).
         columns: names of the features, where the data name them.
+        whole: (smallest, largest) values of data that are whole numbers, each like `mean`; None for others.
     """
 
     shape: tuple[int, ...]
@@ -52,16 +53,18 @@ class ArrayCodec:
     std: list[float]
     dtype: str = "float64"
     columns: list[str] | None = None
+    whole: tuple[list[float], list[float]] | None = None
 
     kind: ClassVar[str] = "arrays"
 
     @classmethod
-    def fit(cls, dataset: Dataset, *, standardise: Standardise | None = None) -> Self:
+    def fit(cls, dataset: Dataset, *, standardise: Standardise | None = None, labels: bool = True) -> Self:
         """Measure mean and standard deviation in one pass over all items.
 
         Args:
             standardise: "feature", "global" or "none"; default: "feature" for vectors, "global" for items
                 with more axes, whose neighbouring values share one scale.
+            labels: False makes states without a condition; the data keep their labels, for splits and judging.
 
         Raises:
             PerrinError: an empty dataset, items of different shapes, values too large for float64 squares.
@@ -75,9 +78,18 @@ class ArrayCodec:
         mean, std = _moments(dataset, standardise)
         dtype = "float32" if first.dtype in (np.float16, np.float32) else "float64"
         columns = dataset.description.get("columns")
-        codec = cls(first.shape, dataset.classes, 1.0, mean, std, dtype, columns)
-        spread = sigma_data(lambda items: codec.encode(items).state, dataset)
-        return cls(first.shape, dataset.classes, spread, mean, std, dtype, columns)
+        classes = dataset.classes if labels else None
+        codec = cls(first.shape, classes, 1.0, mean, std, dtype, columns, _whole(dataset, standardise))
+        return replace(codec, sigma_data=sigma_data(lambda items: codec.encode(items).state, dataset))
+
+    @property
+    def lattice(self) -> Lattice | None:
+        """The states of whole numbers from the data's smallest to their largest; None for other data."""
+        if self.whole is None:
+            return None
+        mean, std = self._scaling
+        least, most = (torch.tensor(v, dtype=torch.float64).reshape(mean.shape) for v in self.whole)
+        return Lattice((least - mean) / std, 1 / std, (most - least).long() + 1)
 
     @property
     def augments(self) -> bool:
@@ -153,9 +165,10 @@ class ArrayCodec:
         for key in config:
             if key not in (*known, "kind"):
                 raise unknown("codec option", key, known)
-        return cls(
-            **{**{key: config[key] for key in config if key != "kind"}, "shape": tuple(config["shape"])}
-        )
+        options = {key: config[key] for key in config if key != "kind"}
+        if options.get("whole") is not None:  # JSON has no tuples
+            options["whole"] = tuple(options["whole"])
+        return cls(**{**options, "shape": tuple(config["shape"])})
 
 
 def _moments(dataset: Dataset, standardise: Standardise) -> tuple[list[float], list[float]]:
@@ -180,6 +193,17 @@ def _moments(dataset: Dataset, standardise: Standardise) -> tuple[list[float], l
     constant = (least == most) | (std == 0)
     mean = np.where(constant, least, mean)
     return mean.tolist(), np.where(constant, 1e-6 * np.maximum(1, np.abs(mean)), std).tolist()
+
+
+def _whole(dataset: Dataset, standardise: Standardise) -> tuple[list[float], list[float]] | None:
+    """(smallest, largest) values, per feature or of all; None where some value is no whole number."""
+    least, most = np.full(1, np.inf), np.full(1, -np.inf)
+    for start in range(0, len(dataset), _BLOCK):
+        values = _block(dataset, start, standardise)
+        if (values != np.round(values)).any():
+            return None
+        least, most = np.minimum(least, values.min(axis=0)), np.maximum(most, values.max(axis=0))
+    return least.tolist(), most.tolist()
 
 
 def _block(dataset: Dataset, start: int, standardise: Standardise) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A path to a dataset of arrays: `.npy`, `.npz`, `.csv`, `.csv.gz`."""
+"""A path to a dataset of arrays: `.npy`, `.npz`, `.csv`, `.csv.gz`; or the name of a generated set."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from perrin.errors import PerrinError
 from perrin.kinds import stacked
 from perrin.kinds.arrays.table import Table, read_table
+from perrin.kinds.arrays.toy import Toy, toy_points
 from perrin.kinds.files import few
 from perrin.kinds.labels import index_labels
 from perrin.kinds.selection import Selection
@@ -42,8 +43,11 @@ class ArrayRows:
 
 
 def open_arrays(
-    path: str | Path,
+    path: str | Path | None = None,
     *,
+    toy: Toy | None = None,
+    count: int | None = None,
+    seed: int | None = None,
     broken: Broken = "refuse",
     key: str | None = None,
     columns: list[str] | None = None,
@@ -54,7 +58,8 @@ def open_arrays(
     """Open an array file; items lie along its first axis and have any shape. Every value is checked once.
 
     Args:
-        path: `.npy` (memory-mapped), `.npz`, `.csv` or `.csv.gz`.
+        path: `.npy` (memory-mapped), `.npz`, `.csv` or `.csv.gz`; or none, and
+        toy: points in the plane made by formula (`arrays.toy`); count: how many, 10,000 by default; seed: which.
         broken: what to do about items with NaN, infinity or text: "refuse" names their row and column, "skip"
             leaves them out and lists them in `skipped`.
         key: which array of an `.npz` file; needed when it holds several beside the labels.
@@ -64,8 +69,13 @@ def open_arrays(
         labels: False ignores labels.
 
     Raises:
-        PerrinError: no such file, key or column; not numbers; no items; broken items.
+        PerrinError: no such file, key or column; not numbers; no items; broken items; a path and a toy set.
     """
+    if path is None or toy is not None:
+        return _of_toy(path, toy, 10_000 if count is None else count, seed or 0, labels)
+    for name, number in (("count", count), ("seed", seed)):
+        if number is not None:
+            raise PerrinError(f"{name} is for toy sets, not for '{path}'")
     path = Path(path)
     if broken not in ("refuse", "skip"):
         raise PerrinError(f"broken: {broken!r} is not known; write 'refuse' or 'skip'")
@@ -97,6 +107,15 @@ def open_arrays(
         "sha256": stacked.digest(rows.values, rows.labels),
     }
     return Selection(rows, *_decide(rows, reasons, broken, path, facts))
+
+
+def _of_toy(path: str | Path | None, toy: str | None, count: int, seed: int, labels: bool) -> Selection:
+    if path is not None or toy is None:
+        what = "both" if toy is not None else "neither"
+        raise PerrinError(f"data are a path or a toy set, and here are {what}: write path: FILE or toy: NAME")
+    (values, part), facts = toy_points(toy, count, seed)
+    found = index_labels([] if part is None or not labels else part.tolist(), f"parts of {toy!r}")
+    return Selection(ArrayRows(values, *found), np.arange(count), facts, [])
 
 
 def _decide(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perrin.contracts import Batch, Dataset, Item
+from perrin.contracts import Batch, Dataset, Item, Lattice
 from perrin.errors import PerrinError
 from perrin.kinds.conditions import label_condition
 from perrin.kinds.images import gallery
@@ -68,10 +68,12 @@ class ImageCodec:
         channels: Literal[1, 3] | None = None,
         crop: Crop = "centre",
         flip: Flip = "none",
+        labels: bool = True,
     ) -> Self:
         """Choose size and channels from the images, and measure sigma_data.
 
         Args:
+            labels: False makes states without a condition; the data keep their labels, for splits and judging.
             size: side of the square state, or (height, width); default: the size that all images have.
             channels: 1 or 3, others are converted; default: the channels that all images have.
 
@@ -83,10 +85,16 @@ class ImageCodec:
         shapes = _shapes(dataset)
         height, width = _size(shapes, size)
         shape = (_channels(shapes, channels, dataset), height, width)
-        codec = cls(shape, dataset.classes, 1.0, crop, flip)
-        return cls(
-            shape, dataset.classes, sigma_data(lambda items: codec.encode(items).state, dataset), crop, flip
-        )
+        classes = dataset.classes if labels else None
+        codec = cls(shape, classes, 1.0, crop, flip)
+        spread = sigma_data(lambda items: codec.encode(items).state, dataset)
+        return cls(shape, classes, spread, crop, flip)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The states of the pixel values 0..255."""
+        low, step = torch.tensor([-1.0, 1 / HALF_RANGE], dtype=torch.float64)
+        return Lattice(low, step, 256)
 
     @property
     def augments(self) -> bool:

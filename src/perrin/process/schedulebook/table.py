@@ -29,9 +29,17 @@ class Discrete(Coefficients):
             raise PerrinError(
                 f"alphas_cumprod must lie in [0, 1); it runs from {float(table[0])} to {float(table[-1])}"
             )
-        self.alphas_cumprod = table
-        self.levels = torch.log(table) - torch.log1p(-table)
-        self.times = (-1.0, float(len(table) - 1))
+        self._lay(table, torch.log(table) - torch.log1p(-table))
+
+    def _lay(self, alphas_cumprod: Tensor, levels: Tensor) -> None:
+        """Take a table and its levels, which need not come from the table: near one it has lost their digits."""
+        self.alphas_cumprod, self.levels = alphas_cumprod, levels
+        self.times = (-1.0, float(len(levels) - 1))
+
+    @property
+    def previous(self) -> Tensor:
+        """The levels [T] to which a reverse step of the chain leads from each step; +inf (clean) from step 0."""
+        return torch.cat([self.levels.new_tensor([torch.inf]), self.levels[:-1]])
 
     @property
     def level_range(self) -> tuple[float, float]:

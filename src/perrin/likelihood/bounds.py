@@ -1,0 +1,163 @@
+r"""Variational bounds: log p(x) from below, by the denoiser of a diffusion model, term by term.
+
+    log p(x) >= - KL(q(z_noisy | x) || N(0, I)) - diffusion + E log p(x | z_clean)
+
+    continuous time  diffusion = 1/2 integral over level of E ||noise - noise_hat||^2   (Kingma et al. 2021)
+    a chain          diffusion = sum over steps of E KL(q(x_s | x_t, x) || p(x_s | x_t))      (Ho et al. 2020)
+
+Levels (or steps) are stratified and every stratum has at least two independent draws, so that the standard error
+of each item is unbiased. Draws are named by the items' seeds: an item alone is the item in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from perrin.denoise.prediction import Condition, Denoiser
+from perrin.errors import PerrinError
+from perrin.likelihood.draws import Draws
+from perrin.likelihood.gaussians import kl
+from perrin.likelihood.lattices import Lattices
+from perrin.likelihood.reconstruction import LastFactor, Reconstruction
+from perrin.likelihood.result import LogProb
+from perrin.likelihood.strata import continuous, steady, steps
+from perrin.likelihood.transitions import Variance, rate, scale, transition
+from perrin.process import levels as clock
+from perrin.process.state import State, leaves
+from perrin.sample.noise import Key
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A bound term by term, in nats that add up to it, float64.
+
+    Attributes:
+        edges: levels [K + 1], noisy to clean: the ends of the strata of the level, or of the steps of a chain
+            (of groups of consecutive steps, where fewer than two draws a step were asked for).
+        prior: [B], minus the divergence at the noisiest level.
+        diffusion: [K, B], minus the integral over a stratum, or the divergence of a step (summed over a group).
+        reconstruction: [B].
+        diffusion_error, reconstruction_error: their standard errors, [K, B] and [B].
+        evaluations: calls of the denoiser.
+    """
+
+    edges: Tensor
+    prior: Tensor
+    diffusion: Tensor
+    reconstruction: Tensor
+    diffusion_error: Tensor
+    reconstruction_error: Tensor
+    evaluations: int
+
+    def total(self) -> LogProb:
+        """The bound: the sum, with its standard error."""
+        parts = {
+            "prior": self.prior,
+            "diffusion": self.diffusion.sum(0),
+            "reconstruction": self.reconstruction,
+        }
+        value = torch.stack(list(parts.values())).sum(0)
+        stderr = torch.sqrt(self.diffusion_error.square().sum(0) + self.reconstruction_error.square())
+        return LogProb(value, stderr, torch.isfinite(value), parts, self.evaluations)
+
+
+def bound(denoiser: Denoiser, x: State, **options: Any) -> LogProb:
+    """A lower bound of log p(x) in nats per item: a density of states, or a probability where there is a lattice.
+
+    Args:
+        denoiser: any `(x, level, condition) -> Prediction`; x: clean states [B, ...], or named leaves.
+        levels: of a chain, rising from noisy to clean (`schedule.levels.flip(0)` of a `discrete` schedule, or a
+            part of them); None: continuous time over `level_range`.
+        samples: network evaluations an item for the diffusion term, in all; at least 2.
+        seeds: a key an item, names its draws; None: an item's own numbers do. Never the place in the batch.
+        lattice: of integer data (`codec.lattice`, or name -> lattice); None: continuous data.
+        reconstruction: "gaussian", or with a lattice "lattice" (the default there) or "discretised".
+        condition: tensors with the batch as leading axis.
+        level_range: (noisy, clean) levels in continuous time.
+        variance: of a chain's steps, "posterior" (beta~) or "marginal" (beta), unless the denoiser predicts it.
+        batch: rows of a network call.
+
+    Returns:
+        parts `prior`, `diffusion`, `reconstruction`. The standard error is that of the draws alone.
+
+    Raises:
+        PerrinError: sizes that do not fit, levels in another order, integer forms asked for of continuous data,
+            states off their lattice, a denoiser that is undefined at one of the levels.
+
+    Example:
+        >>> from perrin.denoise import exact
+        >>> found = bound(exact.Gaussian(0.0, 1.0), torch.zeros(2, 3), samples=256)
+        >>> found.value.shape, sorted(found.parts)
+        (torch.Size([2]), ['diffusion', 'prior', 'reconstruction'])
+    """
+    return terms(denoiser, x, **options).total()
+
+
+@torch.no_grad()
+def terms(
+    denoiser: Denoiser,
+    x: State,
+    *,
+    levels: Tensor | Sequence[float] | None = None,
+    samples: int = 128,
+    seeds: Sequence[Key] | None = None,
+    lattice: Lattices = None,
+    reconstruction: Reconstruction | None = None,
+    condition: Condition = None,
+    level_range: tuple[float, float] = (-10.0, 12.4),
+    variance: Variance = "posterior",
+    batch: int = 512,
+) -> Terms:
+    """The terms of `bound`, with the same arguments: prior, every stratum or step, reconstruction."""
+    if variance not in ("posterior", "marginal"):
+        raise PerrinError(f"variance {variance!r} is not known; known: posterior, marginal")
+    strata = continuous(*level_range, samples) if levels is None else steps(levels, samples)
+    strata.check(denoiser)
+    last = LastFactor(x, float(strata.edges[-1]), lattice, reconstruction)
+    draws = Draws(x, condition, seeds, batch)
+    size = sum(math.prod(leaf.shape[1:]) for leaf in leaves(x).values())
+
+    def one(clean: State, held: Condition, draw: Tensor, u: Tensor, noise: State) -> list[Tensor]:
+        noisy, cleaner = strata.pick(draw // strata.draws, u)
+        if levels is None:
+            nats, each = rate(denoiser, clean, noisy, noise, held), torch.full_like(u, 0.5)
+        else:
+            nats = transition(denoiser, clean, noisy, cleaner, noise, held, variance)
+            each = scale(noisy, cleaner, variance)
+        return [nats, each, _square(noise) - size]
+
+    shape = (len(strata.weights), strata.draws, draws.items)
+    nats, scales, excess = (t.reshape(shape) for t in draws.table(shape[0] * shape[1], "bound", one))
+    diffusion, error = strata.integral(steady(nats, scales, excess, size))
+    calls = draws.calls
+    constant = torch.full((draws.items,), last.constant, dtype=torch.float64, device=draws.device)
+    spread = torch.zeros_like(constant)
+    if last.drawn:
+        count = max(2, samples // 8)
+        (found,) = draws.table(count, "reconstruction", lambda c, held, d, u, e: [last(denoiser, c, e, held)])
+        constant, spread = constant + found.mean(0), (found.var(0) / count).sqrt()
+        calls = draws.calls if last.evaluates else calls
+    return Terms(strata.edges, -_prior(x, strata.edges[0]), -diffusion, constant, error, spread, calls)
+
+
+def _prior(x: State, level: Tensor) -> Tensor:
+    """KL(q(z | x) || N(0, I)) at the noisiest level, nats [B]."""
+    total = []
+    for leaf in leaves(x).values():
+        one = torch.ones((), dtype=torch.float64, device=leaf.device)
+        alpha, variance = clock.alpha(level).to(leaf.device), clock.sigma(level).to(leaf.device) ** 2
+        total.append(kl(alpha * leaf.to(torch.float64), variance, 0 * one, one).flatten(1).sum(1))
+    return torch.stack(total).sum(0)
+
+
+def _square(noise: State) -> Tensor:
+    """||noise||^2 over all leaves, [B] float64."""
+    return torch.stack([v.to(torch.float64).square().flatten(1).sum(1) for v in leaves(noise).values()]).sum(
+        0
+    )

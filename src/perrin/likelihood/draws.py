@@ -1,0 +1,60 @@
+"""Independent draws for every item, named by its seed, evaluated several items and draws per network call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from perrin.denoise.prediction import Condition
+from perrin.likelihood.items import check_items, keys_of
+from perrin.process.state import State, batch_size, leaves, like, map_leaves
+from perrin.sample.noise import Key, bits, normals, seed_of, seed_tensor, uniforms
+
+Term: TypeAlias = Callable[[State, Condition, Tensor, Tensor, State], list[Tensor]]
+"""(clean rows, condition rows, draw [R] int64, u [R] in (0, 1), noise rows) -> tensors [R]."""
+
+
+class Draws:
+    """Draws for the items of `x`: a function of (seed, name of the draws, number of the draw) alone.
+
+    Args:
+        x: states [B, ...]; condition: as the denoiser takes it, or None.
+        seeds: a key an item; None: an item's own numbers. batch: rows (item, draw) of a network call.
+
+    Attributes:
+        calls: of the function so far.
+
+    Raises:
+        PerrinError: sizes that do not fit, states that hold NaN or infinity or that are no floating point numbers.
+    """
+
+    def __init__(self, x: State, condition: Condition, seeds: Sequence[Key] | None, batch: int) -> None:
+        check_items(x, condition)
+        self.x, self.condition, self.batch, self.calls = x, condition, batch, 0
+        self.items = batch_size(x)
+        self.keys = keys_of(x, seeds)
+        self.device = next(iter(leaves(x).values())).device
+
+    def table(self, count: int, name: str, term: Term) -> list[Tensor]:
+        """What `term` gives for draws 0 .. count - 1 of every item: tensors [count, B], float64."""
+        names = list(leaves(self.x))
+        own = seed_tensor([seed_of(key, "", name) for key in self.keys], self.device)
+        named = bits(own, count * (1 + len(names))).reshape(self.items, count, 1 + len(names))
+        found, rows = [], count * self.items
+        for start in range(0, rows, self.batch):
+            chunk = torch.arange(start, min(start + self.batch, rows), device=self.device)
+            draw, item = chunk // self.items, chunk % self.items
+            clean = map_leaves(lambda v, item=item: v[item], self.x)
+            held = None if self.condition is None else {n: v[item] for n, v in self.condition.items()}
+            seeds = named[item, draw]
+            u = uniforms(seeds[:, 0], 1)[:, 0]
+            noise = {
+                n: normals(seeds[:, 1 + i], v.shape[1:], v.dtype)
+                for i, (n, v) in enumerate(leaves(clean).items())
+            }
+            found.append([v.to(torch.float64) for v in term(clean, held, draw, u, like(noise, self.x))])
+            self.calls += 1
+        return [torch.cat(parts).reshape(count, self.items) for parts in zip(*found, strict=True)]

@@ -1,0 +1,100 @@
+"""The items of a batch: what makes them fit for a likelihood, and how their states lie in vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from perrin.denoise.prediction import Condition
+from perrin.errors import PerrinError
+from perrin.process.state import State, batch_size, leaves, like
+from perrin.sample.noise import Key
+
+
+def check_items(x: State, condition: Condition = None) -> None:
+    """Refuse what has no likelihood.
+
+    Raises:
+        PerrinError: leaves or condition of different length; states that hold NaN or infinity or that are no
+            floating-point numbers.
+    """
+    if not leaves(x):
+        raise PerrinError("a state needs at least one leaf; this one has none")
+    count = batch_size(x)
+    for name, leaf in leaves(x).items():
+        said = f"state {name!r}" if name else "states"
+        if leaf.shape[:1] != (count,):
+            raise PerrinError(f"{said} of shape {tuple(leaf.shape)} beside a leaf of {count} items")
+        if not leaf.is_floating_point():
+            raise PerrinError(f"{said} must be floating-point numbers; these are {leaf.dtype}")
+        bad = (~torch.isfinite(leaf)).reshape(count, -1).any(1).nonzero().flatten().tolist()
+        if bad:
+            raise PerrinError(f"{said} must be finite; items {bad[:8]} hold NaN or infinity")
+    for name, value in (condition or {}).items():
+        if value.shape[:1] != (count,):
+            raise PerrinError(f"condition {name!r} has {tuple(value.shape)[:1]} rows for {count} items")
+
+
+def keys_of(x: State, seeds: Sequence[Key] | None) -> list[Key]:
+    """One key an item: `seeds`, or without them a hash of the item's own numbers, never its place in the batch.
+
+    Raises:
+        PerrinError: another number of seeds than of items.
+    """
+    if seeds is None:
+        rows = Layout(x).flatten(x).cpu().numpy()
+        hashes = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+        return [int.from_bytes(value, "little", signed=True) for value in hashes]
+    if len(seeds) != batch_size(x):
+        raise PerrinError(f"{len(seeds)} seeds for {batch_size(x)} items")
+    return list(seeds)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How states of one form lie in vectors: the leaves in the order of their names, flattened.
+
+    Attributes:
+        template: a state of that form; its names, shapes and precision are read.
+    """
+
+    template: State
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of a leaf without the batch."""
+        return _shapes(self.template)
+
+    @property
+    def entries(self) -> int:
+        """d, the numbers of one item."""
+        return sum(leaf[0].numel() for leaf in leaves(self.template).values())
+
+    def flatten(self, state: State) -> Tensor:
+        """State [B, ...] -> float64 [B, d].
+
+        Raises:
+            PerrinError: other leaves or shapes than the template's.
+        """
+        found = _shapes(state)
+        if found != self.shapes:
+            raise PerrinError(f"states of {_said(self.shapes)} do not match the denoiser's, {_said(found)}")
+        return torch.cat([leaf.to(torch.float64).flatten(1) for leaf in leaves(state).values()], 1)
+
+    def restore(self, vectors: Tensor) -> State:
+        """[B, d] -> state of the vectors' precision; differentiable."""
+        sizes = [leaf[0].numel() for leaf in leaves(self.template).values()]
+        pieces = zip(self.shapes.items(), torch.split(vectors, sizes, 1), strict=True)
+        return like({name: piece.reshape(-1, *shape) for (name, shape), piece in pieces}, self.template)
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(leaf.shape[1:]) for name, leaf in leaves(state).items()}
+
+
+def _said(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())

@@ -1,0 +1,1 @@
+"""Named systems of the literature, each a composition on the one core."""
