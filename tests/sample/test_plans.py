@@ -76,6 +76,12 @@ def test_built_in_rules_need_at_most_five_slots(name):
         assert make_plan(name, schedule, steps=12, grid=grid).slots <= 5
 
 
+@pytest.mark.parametrize("name", ["langevin", "predictor_corrector", "annealed_langevin"])
+def test_more_corrections_need_no_more_slots(name):
+    many, few = (make_plan(name, vp(), steps=4, corrections=count) for count in (7, 2))
+    assert many.slots == few.slots <= 5
+
+
 @pytest.mark.parametrize("name", rules)
 def test_levels_tell_where_the_state_is_after_every_row(name):
     plan = make_plan(name, cosine(), steps=5, grid="time")

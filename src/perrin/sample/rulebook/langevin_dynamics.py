@@ -23,9 +23,11 @@ def _correct(step: Step, x: Linear, at: Point, corrections: int, strength: float
         raise PerrinError(f"corrections = {corrections} must be >= 1 and strength = {strength} > 0")
     rho = math.exp(-strength * (step.t.lam - step.s.lam) / corrections)
     for visit in range(corrections):
-        mean = step.predict(x, at).mean
+        found = step.predict(x, at)
         z = step.fresh("corrector", at, visit)
-        x = at.alpha * mean + rho * (x - at.alpha * mean) + (math.sqrt(1 - rho**2) * at.sigma) * z
+        # x - alpha D as sigma E: the state that was evaluated, so that no earlier prediction need be kept
+        kept = (rho * at.sigma) * found.noise
+        x = at.alpha * found.mean + kept + (math.sqrt(1 - rho**2) * at.sigma) * z
     return x
 
 
