@@ -2,9 +2,10 @@
 
 import torch
 
+from perrin.design import Design, Sampling
 from perrin.kinds.arrays import Arrays
 from perrin.kinds.images import Images
-from perrin.model import Design, Model, Sampling
+from perrin.model import Model
 
 SCHEDULE = {"name": "edm", "sigma_min": 0.01, "sigma_max": 20.0}
 

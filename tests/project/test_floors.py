@@ -20,6 +20,7 @@ FLOORS = (  # from the ground up
     "guide",
     "learn",
     "saving",
+    "design",
     "samples",
     "densities",
     "model",

@@ -22,13 +22,12 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.likelihood.draws import Draws
-from perrin.likelihood.gaussians import kl
+from perrin.likelihood.gaussians import prior_divergence
 from perrin.likelihood.lattices import Lattices
 from perrin.likelihood.reconstruction import LastFactor, Reconstruction
 from perrin.likelihood.result import LogProb
 from perrin.likelihood.strata import continuous, steady, steps
 from perrin.likelihood.transitions import Variance, rate, scale, transition
-from perrin.process import levels as clock
 from perrin.process.state import State, leaves
 from perrin.sample.noise import Key
 
@@ -143,17 +142,9 @@ def terms(
         (found,) = draws.table(count, "reconstruction", lambda c, held, d, u, e: [last(denoiser, c, e, held)])
         constant, spread = constant + found.mean(0), (found.var(0) / count).sqrt()
         calls = draws.calls if last.evaluates else calls
-    return Terms(strata.edges, -_prior(x, strata.edges[0]), -diffusion, constant, error, spread, calls)
-
-
-def _prior(x: State, level: Tensor) -> Tensor:
-    """KL(q(z | x) || N(0, I)) at the noisiest level, nats [B]."""
-    total = []
-    for leaf in leaves(x).values():
-        one = torch.ones((), dtype=torch.float64, device=leaf.device)
-        alpha, variance = clock.alpha(level).to(leaf.device), clock.sigma(level).to(leaf.device) ** 2
-        total.append(kl(alpha * leaf.to(torch.float64), variance, 0 * one, one).flatten(1).sum(1))
-    return torch.stack(total).sum(0)
+    return Terms(
+        strata.edges, -prior_divergence(x, strata.edges[0]), -diffusion, constant, error, spread, calls
+    )
 
 
 def _square(noise: State) -> Tensor:

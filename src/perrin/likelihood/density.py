@@ -20,7 +20,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.likelihood.divergence import Divergence, make_probes
-from perrin.likelihood.gaussians import kl
+from perrin.likelihood.gaussians import prior_divergence
 from perrin.likelihood.integration import TOLERANCE, Integrated, Stepping, integrate
 from perrin.likelihood.items import Layout, check_items, keys_of
 from perrin.likelihood.probability_flow import Flow, ends
@@ -107,7 +107,7 @@ def _assemble(end: Integrated, flow: Flow, clean: Tensor, low: float, high: floa
     }
     value = torch.stack(list(parts.values())).sum(0)
     return LogProb(
-        value, _stderr(integrals, flow), end.converged, parts, end.evaluations, _mismatch(clean, low)
+        value, _stderr(integrals, flow), end.converged, parts, end.evaluations, prior_divergence(clean, low)
     )
 
 
@@ -119,10 +119,3 @@ def _stderr(integrals: Tensor, flow: Flow) -> Tensor:
     if count == 1:
         return torch.full_like(integrals[:, 0], torch.nan)
     return integrals.std(1) / math.sqrt(count)
-
-
-def _mismatch(clean: Tensor, low: float) -> Tensor:
-    """KL(q(x at level `low` | item) || N(0, I)): by convexity no less than the prior's own mismatch on average."""
-    one = torch.ones_like(clean[0, 0])
-    variance = float(levels.sigma(low)) ** 2 * one
-    return kl(float(levels.alpha(low)) * clean, variance, 0 * one, one).sum(1)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.likelihood.probability_flow import ends
 from perrin.process.levels import float64
 
 _MEMORY = 8  # draws from which `steady` estimates its share
@@ -68,9 +69,7 @@ class Strata:
 def continuous(low: float, high: float, samples: int) -> Strata:
     """samples / 2 strata of equal width between two levels."""
     _check_samples(samples)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise PerrinError(f"level_range = ({low}, {high}) must be two finite levels, the noisy one first")
-    edges = torch.linspace(low, high, samples // 2 + 1, dtype=torch.float64)
+    edges = torch.linspace(*ends((low, high)), samples // 2 + 1, dtype=torch.float64)
     return Strata(edges, edges.diff(), 2)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from perrin.contracts import Codec, Dataset
+from perrin.design import Design, Sampling
 from perrin.errors import PerrinError
 from perrin.learn.classification import Classification
 from perrin.learn.denoising import Auxiliary, Denoising
 from perrin.learn.laws import Law
-from perrin.model import Design, Sampling
 from perrin.registry import (
     auxiliaries,
     grids,
