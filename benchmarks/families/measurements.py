@@ -82,27 +82,27 @@ def _modes(values: np.ndarray) -> dict[str, Any]:
     return dict(found._asdict())
 
 
-def samples(runs: Mapping[str, Path]) -> dict[str, Any]:
+def samples(runs: Mapping[str, Path], count: int) -> dict[str, Any]:
     """Class accuracy and Frechet distance of each run as `perrin evaluate` judges it."""
     keys = ("class_accuracy", "class_accuracy_ceiling", "class_accuracy_unguided", "frechet_distance")
     keys += ("frechet_ceiling", "precision", "recall", "samples", "evaluations_per_sample", "train_seconds")
     found = {}
     for family, folder in runs.items():
         if not (folder / "metrics.json").exists():
-            judge(folder)
+            judge(folder, samples=count, out=folder)
         figures = json.loads((folder / "metrics.json").read_text())
         found[family] = {key: figures.get(key) for key in keys}
     return found
 
 
 def correctors(folder: Path, count: int) -> dict[str, Any]:
-    """Frechet distance over network evaluations: the reverse SDE alone, and half of them spent on corrections."""
+    """Frechet distance over evaluations: the reverse SDE alone, half of them spent on corrections, and the flow."""
     model = perrin.load(folder)
     real = reference(open_data(recipes.validate(recipes.read(folder / "recipe.yaml"))), model.codec, folder)
     extractor = feature_extractor(real.train, real.train_labels, seed=0)
     test = extractor.features(real.test)
     found: dict[str, Any] = {"samples": count}
-    for solver, per_step in (("ddpm", 1), ("predictor_corrector", 2), ("dpmpp_2m_sde", 1), ("heun", 2)):
+    for solver, per_step in (("ddpm", 1), ("predictor_corrector", 2), ("heun", 2)):
         found[solver] = {}
         for budget in EVALUATIONS:
             drawn = model.sample(count, seed=0, solver=solver, steps=budget // per_step)

@@ -32,7 +32,7 @@ class Study:
         self.given, self.out = given, given.out
         self.parts: dict[str, Callable[[], dict[str, Any]]] = {
             "points": lambda: measurements.points(self.out / "points"),
-            "samples": lambda: measurements.samples(self.runs()),
+            "samples": lambda: measurements.samples(self.runs(), given.samples),
             "correctors": lambda: measurements.correctors(self.run("score-sde-mnist"), given.samples),
             "bits": lambda: measurements.bits(self.runs(), self.held_out(), given.items),
             "latents": lambda: measurements.latents(self.run("score-sde-mnist"), self.held_out(), self.out),
