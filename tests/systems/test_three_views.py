@@ -1,5 +1,7 @@
 """One density in the words of three families: networks in their own coordinates and times, equal where theory says so."""
 
+import math
+
 import pytest
 import torch
 
@@ -84,12 +86,15 @@ def test_likelihoods_are_the_same_numbers(family, points):
 
 
 def test_a_chain_and_the_sde_take_the_same_steps(points):
-    """Ancestral sampling of the chain is the posterior step of the process, whatever the schedule is called."""
+    """The chain's posterior step is the DDIM step of the SDE's literature with all of its noise renewed."""
     chain = schedules.build("ddpm_linear")
     plan = ddpm.strided(chain, 40)
-    by_levels = make_plan("ddpm", grid=list(plan.grid))
-    one, other = (run(p, DATA, seeds=range(6), shape=(2,), dtype=torch.float64) for p in (plan, by_levels))
-    assert torch.equal(one, other)
+    steps = ddpm.spaced(chain, 40).tolist()
+    renewed = make_plan(
+        "euler_ancestral", grid=[*chain.level(torch.tensor(steps)).tolist(), torch.inf], eta=1.0
+    )
+    one, other = (run(p, DATA, seeds=range(6), shape=(2,), dtype=torch.float64) for p in (plan, renewed))
+    assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_the_reverse_sde_in_its_own_coordinates_is_the_step_in_unit_coordinates(points):
@@ -111,6 +116,11 @@ def test_the_reverse_sde_in_its_own_coordinates_is_the_step_in_unit_coordinates(
 def test_annealed_langevin_of_the_ladder_is_the_rule_on_its_levels():
     scales = Scales(0.02, 20.0, 12)
     plan = make_sampler(scales, corrections=3, step_size=0.4)
-    same = make_plan("annealed_langevin", grid=[*ladder(scales), torch.inf], corrections=3, step_size=0.4)
-    one, other = (run(p, DATA, seeds=range(4), shape=(2,), dtype=torch.float64) for p in (plan, same))
-    assert torch.equal(one, other)
+    sigmas = torch.logspace(
+        math.log10(20.0), math.log10(0.02), 12, dtype=torch.float64
+    )  # the scales themselves
+    grid = [*levels.level_of_ratio(sigmas).tolist(), torch.inf]
+    assert ladder(scales) == pytest.approx(grid[:-1])
+    same = make_plan("annealed_langevin", grid=grid, corrections=3, step_size=0.4)
+    for mine, wanted in zip(plan.rows, same.rows, strict=True):
+        assert torch.allclose(mine.matrix, wanted.matrix, atol=1e-9)
