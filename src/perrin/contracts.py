@@ -144,6 +144,11 @@ class Kind(Protocol):
     """
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The options of `open` of which a recipe must give one, so that no data are meant by silence."""
+        ...
+
+    @property
     def codec(self) -> type[Codec]: ...
     @property
     def open(self) -> Callable[..., Dataset]: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -61,8 +60,7 @@ def open_data(recipe: Recipe) -> Data:
         PerrinError: data that cannot be read, or splits that leave nothing.
     """
     kind = kinds[recipe.kind]
-    given = {"path", "toy"} & recipe.data.keys()
-    if not given and "path" in inspect.signature(kind.open).parameters:  # no default is meant
+    if not set(kind.sources) & recipe.data.keys():
         raise PerrinError(
             f"data.path is missing: say where the data are, as in perrin train {recipe.name} PATH"
         )

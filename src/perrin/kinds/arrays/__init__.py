@@ -18,6 +18,7 @@ __all__ = ["ArrayCodec", "Arrays", "open_arrays", "read_provenance"]
 class Arrays:
     """Arrays of any shape, 2-D points included: npy, npz, csv; out in the same formats."""
 
+    sources = ("path", "toy")
     codec = ArrayCodec
     open = staticmethod(open_arrays)
     read_saved = staticmethod(read_saved)

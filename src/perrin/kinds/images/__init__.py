@@ -18,6 +18,7 @@ __all__ = ["ImageCodec", "Images", "open_images", "read_provenance", "save_anima
 class Images:
     """Images of any size: a folder (sub-folders as classes, or metadata.jsonl), parquet, npz; out as PNG."""
 
+    sources = ("path",)
     codec = ImageCodec
     open = staticmethod(open_images)
     read_saved = staticmethod(read_png)
