@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from perrin.errors import PerrinError
-from perrin.model import Model, load_weights
-from perrin.saving import write_text
+from perrin.model import Model
+from perrin.saving import load_weights, write_text
 from perrin.training import recipe as recipes
 from perrin.training.distributed import group
 from perrin.training.log import Log

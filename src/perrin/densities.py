@@ -39,17 +39,16 @@ EVALUATED_AT_A_TIME = 100_000
 def data_log_prob(
     model: Model,
     data: Any,
-    *,
-    method: Method = "ode",
-    label: Any = "own",
-    seed: int = 0,
-    dequantise: Literal["uniform"] | Dequantiser | None = None,
-    draws: int = 2,
-    batch: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    **options: Any,
+    method: Method,
+    label: Any,
+    seed: int,
+    dequantise: Literal["uniform"] | Dequantiser | None,
+    draws: int,
+    batch: int | None,
+    progress: Callable[[int], None] | None,
+    options: dict[str, Any],
 ) -> LogProb:
-    """See `Model.log_prob`."""
+    """See `Model.log_prob`, which says what is meant where nothing is said."""
     if method not in ("ode", "bound"):
         raise PerrinError(f"method {method!r} is not known; known: ode, bound")
     lattice = model.codec.lattice

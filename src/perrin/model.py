@@ -6,8 +6,7 @@ A model folder holds `model.json` (how to rebuild network, parameterisation and 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,15 @@ from perrin.likelihood import Dequantiser, LogProb
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
 from perrin.sample import Plan
 from perrin.samples import Samples, draw
-from perrin.saving import load_tensors, read_json, refuse_pickles, save_tensors, write_json, write_text
+from perrin.saving import (
+    load_weights,
+    read_json,
+    refuse_pickles,
+    save_tensors,
+    weights_hash,
+    write_json,
+    write_text,
+)
 
 FORMAT = 1
 
@@ -240,18 +247,7 @@ class Model:
         Raises:
             PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
         """
-        return data_log_prob(
-            self,
-            data,
-            method=method,
-            label=label,
-            seed=seed,
-            dequantise=dequantise,
-            draws=draws,
-            batch=batch,
-            progress=progress,
-            **options,
-        )
+        return data_log_prob(self, data, method, label, seed, dequantise, draws, batch, progress, options)
 
     def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:
         """Write a model folder; `half` stores the weights in half precision."""
@@ -305,30 +301,3 @@ class Model:
 
 def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
-
-
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Put the weights of a file into a network.
-
-    Raises:
-        PerrinError: a damaged file, or weights of another network.
-    """
-    found, wanted = load_tensors(path), net.state_dict()
-    for name, value in wanted.items():
-        if name not in found or found[name].shape != value.shape:
-            what = "lacks" if name not in found else f"has shape {tuple(found[name].shape)} for"
-            raise PerrinError(
-                f"{path} {what} {name!r} {tuple(value.shape)}: these are the weights of another network"
-            )
-    net.load_state_dict({name: found[name].to(value.dtype) for name, value in wanted.items()})
-
-
-def weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """12 hexadecimal digits that name the weights as they are once loaded: half precision counts as its float32."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(name.encode())
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:12]

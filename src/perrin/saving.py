@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -11,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from perrin.errors import PerrinError
 
@@ -132,3 +134,30 @@ def refuse_pickles(folder: Path) -> None:
                 f"{path} may be a pickle, which runs code when it is loaded; Perrin loads safetensors only: "
                 "remove it or convert it"
             )
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Put the weights of a file into a network.
+
+    Raises:
+        PerrinError: a damaged file, or weights of another network.
+    """
+    found, wanted = load_tensors(path), net.state_dict()
+    for name, value in wanted.items():
+        if name not in found or found[name].shape != value.shape:
+            what = "lacks" if name not in found else f"has shape {tuple(found[name].shape)} for"
+            raise PerrinError(
+                f"{path} {what} {name!r} {tuple(value.shape)}: these are the weights of another network"
+            )
+    net.load_state_dict({name: found[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """12 hexadecimal digits that name the weights as they are once loaded: half precision counts as its float32."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode())
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
