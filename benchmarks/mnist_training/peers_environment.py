@@ -1,8 +1,9 @@
 """The peers' own environment: their packages beside the project's torch, and nothing of theirs in
 ours.
 
-denoising-diffusion-pytorch imports torchvision for its data loader, which this race does not use;
-torchvision would bring a second torch, so an empty stand-in is put on the path instead.
+denoising-diffusion-pytorch imports torchvision for its data loader, which the race does not use;
+torchvision would bring a second torch, so an empty stand-in is put on the path instead. k-diffusion
+needs more of the kind; `benchmarks/solvers` loads its sampling module alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 TORCH = "torch==2.13.0"
 PACKAGES = ["diffusers==0.35.2", "accelerate", "einops", "ema-pytorch", "numpy", "scipy", "pillow", "tqdm"]
-WITHOUT_DEPENDENCIES = "denoising-diffusion-pytorch==2.3.4"
+WITHOUT_DEPENDENCIES = ["denoising-diffusion-pytorch==2.3.4", "k-diffusion==0.1.1"]
 
 
 def python_in(folder: Path) -> Path:
@@ -24,16 +25,18 @@ def python_in(folder: Path) -> Path:
 
 
 def make(folder: Path) -> Path:
-    """Make the environment unless it is there; returns its interpreter."""
+    """Make the environment unless it is there with all that is listed here; returns its interpreter."""
     python, complete = python_in(folder), folder / "complete"
-    if not complete.exists():
+    wanted = "\n".join([TORCH, *PACKAGES, *WITHOUT_DEPENDENCIES])
+    if not complete.exists() or complete.read_text() != wanted:
         print(f"making the peers' environment in {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
+        if not python.exists():
+            venv.create(folder, with_pip=True)
         install = [str(python), "-m", "pip", "install", "-q", TORCH]
         subprocess.run([*install, *PACKAGES], check=True)
-        subprocess.run([*install[:-1], "--no-deps", WITHOUT_DEPENDENCIES], check=True)
+        subprocess.run([*install[:-1], "--no-deps", *WITHOUT_DEPENDENCIES], check=True)
         stand_in(folder / "stand_in" / "torchvision")
-        complete.touch()
+        complete.write_text(wanted)
     return python
 
 

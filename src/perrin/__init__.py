@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perrin.api import load, train
+    from perrin.api import distill, load, train, tune
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "distill", "load", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "train"):
+    if name in ("distill", "load", "train", "tune"):
         return getattr(import_module("perrin.api"), name)
     if not name.startswith("_") and find_spec(f"perrin.{name}") is not None:
         return import_module(f"perrin.{name}")

@@ -1,4 +1,4 @@
-"""`load` and `train`: the two verbs of the library, wiring names to rooms."""
+"""`load`, `train`, `distill` and `tune`: the verbs of the library, wiring names to rooms."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any
 import torch
 
 from perrin.errors import PerrinError
+from perrin.fitting import Tuned, tune
 from perrin.model import Model
-from perrin.saving import load_weights, write_text
+from perrin.saving import write_text
 from perrin.training import recipe as recipes
 from perrin.training.distributed import group
 from perrin.training.log import Log
-from perrin.training.loop import Progress, Trainer
+from perrin.training.loop import Trainer
 from perrin.training.recipe import Recipe
-from perrin.training.setup import Setup, prepare
+from perrin.training.setup import Progress, Setup, prepare
+from perrin.training.students import distillation_recipe
 
 
 @dataclass(frozen=True)
@@ -115,25 +117,59 @@ def train(
     with group(device, chosen.training.batch) as members:
         if not resume:
             _refuse_to_replace(folder, overwrite)
-        setup = prepare(chosen)
+        setup = prepare(chosen, folder if resume else None, device, progress)
         trainer = Trainer(setup, folder, members, progress)
         if resume:
             trainer.resume()
         elif start is not None:
             source = load(start)
-            load_weights(trainer.denoiser.net, (source.folder or Path(start)) / "model.safetensors")
-            trainer.restart_averages()
+            trainer.begin_with((source.folder or Path(start)) / "model.safetensors")
         members.wait()  # every process has seen the folder as it was
         if not resume:
             if members.first:  # only now is all known to be well, and an old run may go
                 _clear(folder)
                 write_text(folder / "recipe.yaml", recipes.dump(setup.recipe))
+                if setup.keep is not None:
+                    setup.keep(folder)
             trainer.save()  # from its first moment a run can be resumed
         model = trainer.run()
         if members.first:
             write_text(folder / "README.md", card(setup, model))
         members.wait()
     return Run(folder)
+
+
+def distill(
+    model: str | Path,
+    *,
+    method: str = "trajectory",
+    data: str | Path | None = None,
+    guidance: float | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    **overrides: Any,
+) -> Run:
+    """Make a model of one to four evaluations from a trained one, which it starts from.
+
+    Args:
+        model: the teacher's run or model folder.
+        method: 'trajectory' (regression on the teacher's own trajectories) or 'consistency' (from data).
+        data: where the data are, when the teacher's folder has no recipe that says it; 'trajectory' only needs them to
+            be judged.
+        guidance: the weight under which to distil, which becomes part of the student; the teacher's own by default.
+        out: the run folder; runs/NAME-METHOD by default. overwrite, device, progress: as in `train`.
+        overrides: sections laid over the recipe, such as `training={"cpu_seconds": 600}`.
+
+    Raises:
+        PerrinError: a model that cannot teach, data that cannot be read, or training that went wrong.
+    """
+    folder = load(model).folder or Path(model)
+    content = distillation_recipe(folder, method, None if data is None else str(data), guidance)
+    return train(
+        recipes.merge(content, overrides), out=out, overwrite=overwrite, device=device, progress=progress
+    )
 
 
 def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
@@ -151,7 +187,10 @@ def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
 def _clear(folder: Path) -> None:
     if not folder.is_dir():
         return
-    for path in (folder / "state", folder / "ema", folder / "samples", *folder.glob("evaluation-*")):
+    for path in (
+        *(folder / name for name in ("state", "ema", "samples", "plans")),
+        *folder.glob("evaluation-*"),
+    ):
         shutil.rmtree(path, ignore_errors=True)
     for name in (
         "log.jsonl",
@@ -198,4 +237,4 @@ def card(setup: Setup, model: Model) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["Run", "load", "train"]
+__all__ = ["Run", "Tuned", "distill", "load", "train", "tune"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,7 +22,13 @@ from perrin.sample import Plan, make_plan
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample unless told otherwise: solver with its options, steps, grid on a schedule, guidance on an interval."""
+    """How to sample unless told otherwise: solver with its options, steps, grid on a schedule, guidance on an interval.
+
+    Attributes:
+        evaluated: of a distilled model: for each number of steps that it supports the levels that it evaluates; its
+            solver, grid and schedule are then not for the user to choose.
+        distilled_guidance: the guidance weight that is part of a distilled model.
+    """
 
     solver: str = "dpmpp_2m"
     steps: int = 20
@@ -30,10 +37,27 @@ class Sampling:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    evaluated: dict[int, tuple[float, ...]] | None = None
+    distilled_guidance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.evaluated is not None:  # of JSON, whose keys are texts
+            object.__setattr__(self, "evaluated", {int(n): tuple(v) for n, v in self.evaluated.items()})
+
+    @property
+    def evaluations(self) -> tuple[int, ...] | None:
+        """The numbers of evaluations that a distilled model supports; None: any."""
+        return None if self.evaluated is None else tuple(sorted(self.evaluated))
 
     def plan(self, solver: str | None = None, steps: int | None = None) -> Plan:
-        """The plan of these settings, with another solver or number of steps where given."""
+        """The plan of these settings, with another solver or number of steps where given.
+
+        Raises:
+            PerrinError: a solver or a number of steps that a distilled model does not support.
+        """
         name = solver or self.solver
+        if self.evaluated is not None:
+            return self._distilled(name, self.steps if steps is None else steps)
         options = self.options if name == self.solver else {}
         return make_plan(
             name,
@@ -42,6 +66,33 @@ class Sampling:
             grid=self.grid,
             **options,
         )
+
+    def _distilled(self, name: str, steps: int) -> Plan:
+        assert self.evaluated is not None
+        if name != self.solver:
+            raise PerrinError(
+                f"solver {name!r}: this model is distilled, its prediction is no mean, and it samples with "
+                f"{self.solver!r} alone"
+            )
+        if steps not in self.evaluated:
+            known = ", ".join(str(n) for n in self.evaluations or ())
+            raise PerrinError(f"steps = {steps}: this model was distilled for {known} evaluations")
+        return make_plan(name, grid=[*self.evaluated[steps], math.inf], **self.options)
+
+    def weight(self, guidance: float | None) -> float:
+        """The guidance weight to sample with: the model's own, or the one that was asked for.
+
+        Raises:
+            PerrinError: another weight than the one that a distilled model has within it.
+        """
+        if self.distilled_guidance is None:
+            return self.guidance if guidance is None else float(guidance)
+        if guidance is not None and guidance != self.distilled_guidance:
+            raise PerrinError(
+                f"guidance = {guidance}: this model was distilled under guidance {self.distilled_guidance}, which "
+                "is part of its weights; distil the teacher again under the other"
+            )
+        return 1.0
 
 
 Role = Literal["denoiser", "classifier"]

@@ -6,6 +6,7 @@ A model folder holds `model.json` (how to rebuild network, parameterisation and 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,8 @@ from perrin.denoise.wrapped import Wrapped
 from perrin.densities import Method, as_items, data_log_prob, encode_unchanged
 from perrin.design import Design, Sampling, as_denoiser, same_states
 from perrin.errors import PerrinError
-from perrin.guide import Classifier, ClassifierFree, ClassifierGuidance
+from perrin.fitted import find, misfit
+from perrin.guide import Classifier, ClassifierFree, ClassifierGuidance, FeatureReuse
 from perrin.likelihood import Dequantiser, LogProb
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
 from perrin.sample import Plan
@@ -78,14 +80,29 @@ class Model:
         self.module.to(device)
         return self
 
-    def guided(self, weight: float | Tensor | None = None, classifier: Model | None = None) -> nn.Module:
-        """The denoiser under this model's guidance, or a classifier's; of another weight where given."""
+    def compile(self, **options: Any) -> Model:
+        """Compile the network with `torch.compile`, for the shapes that it meets; pays off over many evaluations.
+
+        Args:
+            options: of `torch.compile`, such as `mode`. The first evaluation at every batch size takes minutes or so.
+        """
+        self.module.net.compile(**{"dynamic": False, **options})
+        return self
+
+    def guided(
+        self, weight: float | Tensor | None = None, classifier: Model | None = None, reuse: int = 1
+    ) -> nn.Module:
+        """The denoiser under this model's guidance, or a classifier's; of another weight where given.
+
+        With `reuse` above 1 it is for one run, whose condition names its samples; see `guide.FeatureReuse`.
+        """
         w = self.sampling.guidance if weight is None else weight
+        denoiser = self.denoiser if reuse == 1 else FeatureReuse(self.denoiser, reuse)
         if classifier is not None:
-            return ClassifierGuidance(self.denoiser, classifier.classifier, w, self.sampling.interval)
+            return ClassifierGuidance(denoiser, classifier.classifier, w, self.sampling.interval)
         if not isinstance(w, Tensor) and w == 1.0:
-            return self.denoiser
-        return ClassifierFree(self.denoiser, w, interval=self.sampling.interval)
+            return denoiser
+        return ClassifierFree(denoiser, w, interval=self.sampling.interval)
 
     def sample(
         self,
@@ -97,6 +114,7 @@ class Model:
         plan: Plan | None = None,
         guidance: float | None = None,
         classifier: Model | str | Path | None = None,
+        reuse: int = 1,
         batch: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         trace: bool = False,
@@ -110,6 +128,8 @@ class Model:
             seed: which; steps, solver, plan: how, instead of the model's own; guidance: weight, 1 for none.
             classifier: a classifier of noisy states (or its folder) whose classes `label` then names; guidance is
                 its weight: 0 for none, 1 (the default) for Bayes' rule, more for surer classes.
+            reuse: with k > 1 only every k-th evaluation runs the lower resolutions of the network: faster, and
+                slightly other samples.
             batch: how many at a time; by default what fits, halved when memory runs out.
             progress: called with (network evaluations done, in all) as they go.
             trace: keep the predicted clean states of every step, for `Samples.trajectory`.
@@ -127,15 +147,49 @@ class Model:
             raise PerrinError(
                 "a plan holds its own solver and steps; give either a plan, or solver and steps"
             )
-        chosen = plan or self.sampling.plan(solver, steps)
         guide = self._guide(classifier)
         labels = (guide or self)._labels(n, first, conditions)
-        w = (self.sampling.guidance if guide is None else 1.0) if guidance is None else float(guidance)
+        w = self.sampling.weight(guidance) if guide is None else 1.0 if guidance is None else float(guidance)
         if w != 1.0 and labels is None:
             if guidance is not None:
                 raise PerrinError(f"guidance = {guidance} needs a model with classes; this one has none")
             w = 1.0
-        return draw(self, chosen, n, seed, first, labels, w, batch, progress, trace, guide)
+        chosen = plan or self.plan(solver, steps, w, fitted=guide is None)
+        if plan is not None:
+            self._warn_of_misfit(plan, w, "it is used all the same")
+        return draw(self, chosen, n, seed, first, labels, w, batch, progress, trace, guide, reuse)
+
+    def plan(
+        self,
+        solver: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        fitted: bool = True,
+    ) -> Plan:
+        """The plan that `sample` runs: one fitted to this model under this guidance, or the solver's.
+
+        Args:
+            solver, steps, guidance: the model's own by default. A plan of plans/ is taken where no solver is asked for
+                and its evaluations are the steps.
+            fitted: whether to look for one at all.
+
+        Warns:
+            UserWarning: a fitted plan is there and was fitted to other weights or another guidance; it is not used.
+        """
+        if self.sampling.evaluations is not None:  # a distilled model has its own levels, and guidance within
+            return self.sampling.plan(solver, steps)
+        weight = self.sampling.weight(guidance)
+        count = self.sampling.steps if steps is None else steps
+        found = find(self.folder, count) if fitted and solver is None else None
+        if found is not None and not self._warn_of_misfit(found, weight, f"{self.sampling.solver} is used"):
+            return found
+        return self.sampling.plan(solver, steps)
+
+    def _warn_of_misfit(self, plan: Plan, weight: float, so: str) -> bool:
+        reason = misfit(plan, self.hash, weight, self.sampling.interval)
+        if reason is not None:
+            warnings.warn(f"{reason}; {so}", stacklevel=3)
+        return reason is not None
 
     def encode(self, data: Tensor | Sequence[Any], *, label: Any = None, **options: Any) -> Endpoint:
         """The latent codes of data at the noise end of the probability flow, where they are about N(0, I).
@@ -172,6 +226,7 @@ class Model:
     def _flow(
         self, carry: Callable[..., Endpoint], state: Tensor, label: Any, options: dict[str, Any]
     ) -> Endpoint:
+        self._refuse_distilled("the probability flow")
         unlabelled = label is None and not self.codec.classes
         asked = {} if unlabelled else {"label": "none" if label is None else label}
         labels = self._labels(len(state), 0, asked)
@@ -183,6 +238,7 @@ class Model:
         device = next(self.denoiser.parameters()).device
         if classifier is None:
             return None
+        self._refuse_distilled("a classifier's guidance")
         guide = classifier.to(device) if isinstance(classifier, Model) else Model.load(classifier, device)
         where = guide.folder or "the classifier"
         if guide.classifier and not same_states(self.codec, guide.codec):
@@ -192,6 +248,13 @@ class Model:
         if self.codec.classes and self.codec.classes != guide.codec.classes:
             raise PerrinError(f"{where} knows other classes than this model, which has classes itself")
         return guide
+
+    def _refuse_distilled(self, what: str) -> None:
+        if self.sampling.evaluated is not None:
+            raise PerrinError(
+                f"{what} needs the mean of the clean state, which a distilled model no longer predicts; "
+                f"use its teacher {self.about.get('teacher', '')}".rstrip()
+            )
 
     def _labels(self, n: int, first: int, conditions: dict[str, Any]) -> Tensor | None:
         asked = conditions.pop("label", None)
@@ -247,6 +310,7 @@ class Model:
         Raises:
             PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
         """
+        self._refuse_distilled("a likelihood")
         return data_log_prob(self, data, method, label, seed, dequantise, draws, batch, progress, options)
 
     def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:

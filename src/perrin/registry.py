@@ -121,6 +121,7 @@ rules = Registry(
         "predictor_corrector": f"{_book}.langevin_dynamics:predictor_corrector",
         "annealed_langevin": f"{_book}.unadjusted_langevin:annealed_langevin",
         "euler_maruyama": f"{_book}.reverse_sde:euler_maruyama",
+        "consistency": f"{_book}.renewal:consistency",
     },
     "perrin models --solvers lists all",
 )
@@ -145,8 +146,9 @@ weights = Registry(
     "loss weight",
     {
         name: f"perrin.learn.weighting:{name}"
-        for name in ("edm", "simple", "min_snr", "sigmoid", "uniform", "likelihood")
-    },
+        for name in ("edm", "edm_root", "simple", "min_snr", "sigmoid", "uniform", "likelihood")
+    }
+    | {"learned": "perrin.learn.learned_weight:Learned"},
 )
 
 level_laws = Registry(
@@ -159,7 +161,12 @@ level_laws = Registry(
 
 objectives = Registry(
     "objective",
-    {"denoising": "perrin.learn.denoising:Denoising", "sliced": "perrin.learn.sliced:Sliced"},
+    {
+        "denoising": "perrin.learn.denoising:Denoising",
+        "sliced": "perrin.learn.sliced:Sliced",
+        "consistency": "perrin.learn.consistency_loss:Consistency",
+        "trajectory": "perrin.learn.trajectory_loss:Trajectory",
+    },
 )
 
 auxiliaries = Registry("auxiliary objective", {"variational": "perrin.learn.hybrid:variational"})
@@ -168,6 +175,7 @@ nets = Registry(
     "network",
     {
         "unet": "perrin.nets.conv_unet:UNet",
+        "dit": "perrin.nets.patch_transformer:DiT",
         "mlp": "perrin.nets.residual_mlp:MLP",
         "encoder": "perrin.nets.classifying:Encoder",
     },

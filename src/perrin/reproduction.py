@@ -109,6 +109,7 @@ def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | N
         plan=Plan.from_recipe(item["plan"]),
         guidance=item["guidance"],
         classifier=classifier,
+        reuse=item.get("reuse", 1),
         batch=1,
         trace=trace,
         **conditions,

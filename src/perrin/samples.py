@@ -15,8 +15,10 @@ from torch import Tensor
 import perrin
 from perrin.contracts import Codec
 from perrin.errors import PerrinError
+from perrin.guide.wrapper import ITEM
 from perrin.process.state import State
 from perrin.sample import Plan, Tick, Trace, run
+from perrin.sample.device import out_of_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,6 +83,7 @@ def draw(
     progress: Callable[[int, int], None] | None,
     trace: bool,
     classifier: Model | None = None,
+    reuse: int = 1,
 ) -> Samples:
     """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
     size = batch or max(1, min(256, ENTRIES_AT_A_TIME // math.prod(model.codec.shape)))
@@ -92,10 +95,10 @@ def draw(
         report = _reporter(progress, start * plan.nfe, count, n * plan.nfe)
         try:
             state, chunk = _chunk(
-                model, plan, seed, first + start, count, part, weight, report, trace, classifier
+                model, plan, seed, first + start, count, part, weight, report, trace, classifier, reuse
             )
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if count == 1:
                 raise PerrinError("there is not enough memory for a single sample of this model") from error
@@ -109,7 +112,7 @@ def draw(
     return Samples(
         torch.cat(states),
         kept,
-        _provenance(model, plan, n, seed, first, labels, weight, classifier),
+        _provenance(model, plan, n, seed, first, labels, weight, classifier, reuse),
         model.codec,
         plan.nfe,
         joined,
@@ -127,16 +130,19 @@ def _chunk(
     report: Callable[[Tick], object],
     trace: bool,
     classifier: Model | None,
+    reuse: int,
 ) -> tuple[Tensor, list[Tensor]]:
     device = next(model.denoiser.parameters()).device
-    condition = None if labels is None else {"label": labels.to(device)}
+    condition = {} if labels is None else {"label": labels.to(device)}
+    if reuse != 1:
+        condition[ITEM] = first + torch.arange(count, device=device)
     record = Trace() if trace else None
     state = run(
         plan,
-        model.guided(weight, classifier),
+        model.guided(weight, classifier, reuse),
         seeds=[(seed, first + i) for i in range(count)],
         shape=model.codec.shape,
-        condition=condition,
+        condition=condition or None,
         trace=record,
         callback=report,
         device=device,
@@ -158,12 +164,6 @@ def _reporter(
     return report
 
 
-def _out_of_memory(error: Exception) -> bool:
-    said = str(error).lower()  # of PyTorch's allocator for the CPU, which raises a bare RuntimeError
-    asked = "not enough memory" in said or "can't allocate memory" in said
-    return asked or isinstance(error, MemoryError | torch.OutOfMemoryError)
-
-
 def _provenance(
     model: Model,
     plan: Plan,
@@ -173,7 +173,9 @@ def _provenance(
     labels: Tensor | None,
     weight: float,
     classifier: Model | None,
+    reuse: int,
 ) -> list[dict[str, Any]]:
+    distilled = model.sampling.distilled_guidance  # asked for again, it is what the weights hold
     shared: dict[str, Any] = {
         "perrin": perrin.__version__,
         "torch": torch.__version__,
@@ -181,9 +183,11 @@ def _provenance(
         "folder": str(model.folder) if model.folder else None,
         "model_hash": model.hash,
         "plan": plan.recipe(),
-        "guidance": weight,
+        "guidance": weight if distilled is None else distilled,
         "interval": model.sampling.interval if weight != 1.0 or classifier else None,
     }
+    if reuse != 1:
+        shared["reuse"] = reuse
     if classifier is not None:
         folder = str(classifier.folder) if classifier.folder else None
         shared |= {"classifier": folder, "classifier_hash": classifier.hash}

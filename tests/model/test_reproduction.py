@@ -57,6 +57,12 @@ def test_a_saved_plan_is_part_of_the_description(folder, tmp_path):
     assert reproduce(file).identical
 
 
+def test_reuse_of_features_is_part_of_the_description(folder, tmp_path):
+    file = sampled(folder, tmp_path / "grid.png", "--batch", "1", "--reuse", "2")
+    assert read_provenance(file)["items"][0]["reuse"] == 2
+    assert reproduce(file).identical
+
+
 def test_an_altered_file_is_noticed(folder, tmp_path, capsys):
     sampled(folder, tmp_path / "out", "--batch", "1", "--label", "7")
     file = tmp_path / "out" / "00001_7.png"

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from perrin.errors import PerrinError
 from perrin.nets.conv_unet import UNet
 from perrin.nets.folding import fold, unfold
+from perrin.nets.patch_transformer import DiT
 from perrin.nets.residual_mlp import MLP
 
 SMALL: dict[str, Any] = {"channels": 8, "blocks": 1}
+TINY: dict[str, Any] = {"width": 16, "heads": 2, "blocks": 2}
 BUILDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "series": (UNet, {"shape": [2, 13], "classes": 3, **SMALL}),
     "image": (UNet, {"shape": [1, 8, 8], "classes": 3, **SMALL}),
@@ -22,6 +24,10 @@ BUILDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "odd": (UNet, {"shape": [1, 7, 9], "multipliers": [1, 2, 2], "classes": 3, **SMALL}),
     "attentive": (UNet, {"shape": [1, 8, 8], "attention": 2, "classes": 3, **SMALL}),
     "volume": (UNet, {"shape": [1, 5, 6, 7], "classes": 3, **SMALL}),
+    "patches of a series": (DiT, {"shape": [2, 13], "classes": 3, **TINY}),
+    "patches of an image": (DiT, {"shape": [1, 8, 8], "classes": 3, **TINY}),
+    "patches of an odd image": (DiT, {"shape": [3, 7, 9], "classes": 3, "patch": 4, "qk_norm": True, **TINY}),
+    "patches of a volume": (DiT, {"shape": [1, 5, 6, 7], "classes": 3, **TINY}),
     "points": (MLP, {"shape": [2], "classes": 3, "width": 16}),
     "narrow": (MLP, {"shape": [2], "classes": 3, "width": 16, "octaves": 3}),
     "table": (MLP, {"shape": [2, 3, 2], "classes": 3, "width": 16}),
@@ -144,14 +150,17 @@ def test_a_picture_or_volume_one_pixel_thick_is_the_series(dims: int) -> None:
     torch.testing.assert_close(y.view(x.shape), series(x, time, condition), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["series", "image", "volume"])
+@pytest.mark.parametrize("name", ["series", "image", "volume", "patches of an image", "patches of a volume"])
 def test_other_sizes_than_the_declared_one_are_accepted(name: str) -> None:
     net, (x, time, condition) = build(name), inputs(name)
     larger = nn.functional.pad(x, [3, 2] * (x.ndim - 2))
     assert net(larger, time, condition).shape == larger.shape
 
 
-@pytest.mark.parametrize(("name", "option"), [("image", "concat_channels"), ("points", "concat_size")])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("image", "concat_channels"), ("patches of an image", "concat_channels"), ("points", "concat_size")],
+)
 def test_float_conditions_reach_the_output_and_a_nan_row_is_none(name: str, option: str) -> None:
     net = build(name, vector_size=3, **{option: 2})
     x, time, _ = inputs(name)
@@ -168,8 +177,9 @@ def test_float_conditions_reach_the_output_and_a_nan_row_is_none(name: str, opti
 
 
 def test_the_output_may_have_other_channels() -> None:
-    x, time, condition = inputs("image")
-    assert build("image", out_channels=2)(x, time, condition).shape == (len(x), 2, 8, 8)
+    for name in ("image", "patches of an image"):
+        x, time, condition = inputs(name)
+        assert build(name, out_channels=2)(x, time, condition).shape == (len(x), 2, 8, 8)
     x, time, condition = inputs("points")
     assert build("points", out_shape=[5])(x, time, condition).shape == (len(x), 5)
 
@@ -181,6 +191,9 @@ def test_the_output_may_have_other_channels() -> None:
         (UNet, {"shape": (1, 2, 3, 4, 5)}, "4 spatial dimensions"),
         (UNet, {"shape": (1, 8, 8), "blocks": [1, 2, 3]}, "differ in length"),
         (MLP, {"shape": ()}, "holds no numbers"),
+        (DiT, {"shape": (3,)}, "0 spatial dimensions"),
+        (DiT, {"shape": (1, 8, 8), "width": 30}, "width = 30 must be a multiple of heads = 4"),
+        (DiT, {"shape": (1, 8, 8), "patch": 0}, "patch = 0 must be >= 1"),
     ],
 )
 def test_impossible_options_get_one_clear_line(maker: Any, options: dict[str, Any], message: str) -> None:

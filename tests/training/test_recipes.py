@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 import yaml
 from tests.training.tiny import points_recipe, write_points
 
@@ -73,6 +74,19 @@ def test_a_path_that_looks_like_a_number_stays_a_path(tmp_path):
         ("objective.law.name=lognorm", "law of levels 'lognorm' is not known; did you mean 'lognormal'?"),
         ("objective.law.sdt=1", "objective.law: option 'sdt' is not known; did you mean 'std'?"),
         ("objective.weight.name=minsnr", "loss weight 'minsnr' is not known; did you mean 'min_snr'?"),
+        (
+            "objective.weight={name: learned, base: minsnr}",
+            "loss weight 'minsnr' is not known; did you mean 'min_snr'?",
+        ),
+        (
+            "objective.weight={name: learned, base: {name: min_snr, gama: 5}}",
+            "objective.weight.base: option 'gama' is not known; did you mean 'gamma'?",
+        ),
+        (
+            "objective.weight={name: learned, base: learned}",
+            "the base of a learned weight must be a fixed one",
+        ),
+        ("training.sharding=ddp", "recipe: training.sharding = 'ddp': input should be 'none' or 'fsdp'"),
         ("objective.drop=2", "recipe: objective.drop = 2: input should be less than or equal to 1"),
         ("parameterisation.name=epsilon", "parameterisation 'epsilon' is not known; known: clean, noise"),
         ("sampling.solver=dpmpp2m", "solver 'dpmpp2m' is not known; did you mean 'dpmpp_2m'?"),
@@ -151,6 +165,13 @@ def test_a_file_that_is_not_there_and_a_name_that_is_not_known(tmp_path):
 def test_the_edm_weight_and_preconditioning_take_sigma_data_from_the_data(tmp_path):
     setup = prepare(recipes.validate(points_recipe(write_points(tmp_path))))
     assert setup.design.parameterisation["sigma_data"] == setup.codec.sigma_data == pytest.approx(1, abs=0.05)
+
+
+def test_a_learned_weights_base_is_told_what_a_weight_is_told(tmp_path):
+    recipe = points_recipe(write_points(tmp_path))
+    setup = prepare(recipes.validate({**recipe, "objective": {"weight": {"name": "learned"}}}))
+    zero = torch.zeros(1, dtype=torch.float64)
+    assert float(setup.objective.weight.base(zero)) == pytest.approx(1 + 1 / setup.codec.sigma_data**2)
 
 
 def test_the_parts_of_the_data_are_apart(tmp_path):

@@ -10,8 +10,11 @@ import torch
 import yaml
 from tests.training.tiny import (
     PERRIN,
+    Killed,
     assert_identical,
     images_recipe,
+    killed_at,
+    learned_recipe,
     points_recipe,
     trainer,
     write_images,
@@ -26,23 +29,10 @@ from perrin.training import checkpoint
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-class Killed(BaseException):
-    """Nothing in the program catches it, as nothing catches a SIGKILL."""
-
-
-def killed_at(step):
-    """A progress callback that ends the run without warning."""
-
-    def progress(done, total, note):
-        if done == step:
-            raise Killed
-
-    return progress
-
-
 RECIPES = {
     "held in memory": lambda folder: points_recipe(write_points(folder)),
     "flipped and prefetched": lambda folder: images_recipe(write_images(folder)),
+    "under a learned weight": lambda folder: learned_recipe(write_points(folder), accumulate=2),
     "accumulated, sampled and without validation": lambda folder: points_recipe(
         write_points(folder), accumulate=2, sample_every=4, validation=0
     ),

@@ -57,6 +57,12 @@ def points_recipe(path, **training):
     }
 
 
+def learned_recipe(path, **training):
+    """The same with a weight that is learned beside the network."""
+    weight = {"name": "learned", "base": {"name": "simple"}}
+    return {**points_recipe(path, **training), "objective": {"weight": weight}}
+
+
 def images_recipe(path, **training):
     """A recipe for images whose flips keep states out of the memory: read, flipped and prefetched."""
     return {
@@ -66,6 +72,20 @@ def images_recipe(path, **training):
         "codec": {"flip": "horizontal"},
         "net": {"name": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1},
     }
+
+
+class Killed(BaseException):
+    """Nothing in the program catches it, as nothing catches a SIGKILL."""
+
+
+def killed_at(step):
+    """A progress callback that ends the run without warning."""
+
+    def progress(done, total, note):
+        if done == step:
+            raise Killed
+
+    return progress
 
 
 def trainer(recipe, folder, **changes):

@@ -27,6 +27,8 @@ VERBS = (
     "sample",
     "evaluate",
     "likelihood",
+    "tune",
+    "distill",
     "models",
     "doctor",
     "repro",

@@ -40,6 +40,12 @@ def command(
             help="A classifier of noisy states, whose classes --label names and --guidance weighs (default 1).",
         ),
     ] = None,
+    reuse: Annotated[
+        int,
+        typer.Option(
+            "--reuse", help="Run the lower resolutions of the network at every so many evaluations only."
+        ),
+    ] = 1,
     batch: Annotated[
         int | None, typer.Option("--batch", help="Samples at a time; what fits by default.")
     ] = None,
@@ -81,6 +87,7 @@ def command(
             plan=None if plan is None else Plan.load(plan),
             guidance=guidance,
             classifier=guide,
+            reuse=reuse,
             batch=batch,
             progress=told,
             trace=trajectory,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ class Prediction:
         return map_leaves(lambda m, y: 0.5 * expand(alpha, y) * (m - expand(alpha, y) * y), self.mean, x)
 
 
+@runtime_checkable  # options of objectives are checked against their annotations
 class Denoiser(Protocol):
     """Any callable of this form is a denoiser.
 

@@ -2,7 +2,16 @@
 
 from perrin.guide.classifier import Classifier, ClassifierGuidance
 from perrin.guide.classifier_free import ClassifierFree
+from perrin.guide.feature_reuse import FeatureReuse
 from perrin.guide.thresholding import DynamicThreshold, Threshold
 from perrin.guide.wrapper import Guide
 
-__all__ = ["Classifier", "ClassifierFree", "ClassifierGuidance", "DynamicThreshold", "Guide", "Threshold"]
+__all__ = [
+    "Classifier",
+    "ClassifierFree",
+    "ClassifierGuidance",
+    "DynamicThreshold",
+    "FeatureReuse",
+    "Guide",
+    "Threshold",
+]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
 from perrin.errors import PerrinError
-from perrin.guide.wrapper import Guide
+from perrin.guide.wrapper import ITEM, Guide
 from perrin.process.levels import expand
 from perrin.process.state import State, map_leaves
 
@@ -57,8 +57,8 @@ class ClassifierFree(Guide):
         """The guided prediction at x [B, ...], level [B]; without a condition, the denoiser's own."""
         given = dict(condition or {})
         weight = torch.as_tensor(given.pop(WEIGHT, self.weight), dtype=torch.float64, device=level.device)
-        if not given:
-            return self.denoiser(x, level, None)
+        if not given.keys() - {ITEM}:
+            return self.denoiser(x, level, given or None)
         weight = weight.expand(level.shape)
         if self.interval is not None:
             inside = (level >= self.interval[0]) & (level <= self.interval[1])
@@ -69,7 +69,9 @@ class ClassifierFree(Guide):
         with_it = torch.nonzero(weight != 0).flatten()
         without = torch.nonzero(weight != 1).flatten()
         rows = torch.cat([with_it, without])
-        null = self.null(given) or {}
+        null = dict(self.null({n: v for n, v in given.items() if n != ITEM}) or {})
+        if ITEM in given:  # the two rows of a sample are not one to a wrapper that remembers
+            null[ITEM] = ~given[ITEM]
         merged = {n: torch.cat([v[with_it], null[n][without]]) for n, v in given.items()}
         found = self.denoiser(map_leaves(lambda v: v[rows], x), level[rows], merged)
         count = len(with_it)

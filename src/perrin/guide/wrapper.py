@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.process.state import State
 
+ITEM = "item"
+"""The condition's entry that says which sample each row is, int64 [B], not negative: for wrappers with a memory."""
+
 
 class Guide(nn.Module, ABC):
     """A denoiser made of another one; a module, with the devices and parameters of the wrapped network."""

@@ -1,5 +1,7 @@
 """Objectives: what to minimise, in anyone's training loop."""
 
 from perrin.learn.denoising import Denoising, Losses, objective
+from perrin.learn.spacing import spaced
+from perrin.learn.tuning import tune
 
-__all__ = ["Denoising", "Losses", "objective"]
+__all__ = ["Denoising", "Losses", "objective", "spaced", "tune"]

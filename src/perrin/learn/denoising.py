@@ -18,6 +18,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
 from perrin.errors import PerrinError
 from perrin.learn.laws import Law, lognormal
+from perrin.learn.learned_weight import weighted
 from perrin.learn.weighting import Weight, edm
 from perrin.process import gaussian
 from perrin.process.state import State, batch_size, leaves, like, map_leaves
@@ -48,7 +49,7 @@ class Denoising:
 
     Attributes:
         law: u [B] -> level [B].
-        weight: level [B] -> weight [B].
+        weight: level [B] -> weight [B]; a `Learned` one adds its own term to the loss.
         metric: 'squared' error, or 'pseudo_huber' (Song and Dhariwal 2024), mean over the entries of an item.
         drop: the share of items whose condition is dropped, which is what classifier-free guidance needs.
         auxiliary: a further loss of the same prediction, such as `hybrid.variational`.
@@ -88,7 +89,7 @@ class Denoising:
         found = denoiser(x, level, condition)
         mean = leaves(found.mean)
         error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0)
-        value = self.weight(level).to(error.dtype) * error
+        value = weighted(self.weight, level, error)
         if self.auxiliary is not None:
             value = value + self.auxiliary(found, level, clean).to(value.dtype)
         return Losses(value, level, error)
@@ -114,13 +115,18 @@ class Denoising:
         return map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise), level, condition
 
     def _error(self, mean: Tensor, clean: Tensor) -> Tensor:
-        wide = torch.promote_types(clean.dtype, torch.float32)  # half precision is too coarse for a loss
-        square: Tensor = (mean.to(wide) - clean.to(wide)).pow(2).flatten(1)
-        if self.metric == "squared":
-            return square.mean(1)
-        root = math.sqrt(square.shape[1])
-        c = 0.00054 * root  # their constant, scaled by the root of the dimension
-        return (torch.sqrt(square.sum(1) + c**2) - c) / root
+        return distance(mean, clean, self.metric)
+
+
+def distance(found: Tensor, wanted: Tensor, metric: Metric) -> Tensor:
+    """What a metric says of clean states [B, ...] and those that were wanted: [B], per entry."""
+    wide = torch.promote_types(wanted.dtype, torch.float32)  # half precision is too coarse for a loss
+    square: Tensor = (found.to(wide) - wanted.to(wide)).pow(2).flatten(1)
+    if metric == "squared":
+        return square.mean(1)
+    root = math.sqrt(square.shape[1])
+    c = 0.00054 * root  # their constant, scaled by the root of the dimension
+    return (torch.sqrt(square.sum(1) + c**2) - c) / root
 
 
 def _dropped(condition: Condition, drop: Tensor) -> Condition:

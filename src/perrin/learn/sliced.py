@@ -24,6 +24,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.learn.denoising import Denoising, Losses
+from perrin.learn.learned_weight import weighted
 from perrin.process import levels
 from perrin.process.levels import expand
 from perrin.process.state import State, leaves, like
@@ -77,7 +78,7 @@ class Sliced(Denoising):
             ]
         ).sum(0)
         error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0).detach()
-        return Losses(self.weight(level).to(risk.dtype) * risk, level, error)
+        return Losses(weighted(self.weight, level, risk), level, error)
 
     def _traces(
         self, mean: dict[str, Tensor], x: dict[str, Tensor], seeds: Tensor, train: bool

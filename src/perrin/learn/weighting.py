@@ -1,10 +1,12 @@
 r"""Loss weights as functions of the level, on the squared error of the clean state, |D - clean|^2.
 
 edm      1/sigma^2 + ... = (sigma^2 + sd^2 alpha^2) / (sigma sd)^2, one over c_out^2   (Karras et al. 2022)
+edm_root the root of edm's, for a metric such as pseudo_huber
 simple   SNR: the plain noise loss                                                     (Ho et al. 2020)
 min_snr  min(SNR, gamma)                                                               (Hang et al. 2023)
 sigmoid  SNR sigmoid(bias - level): the noise loss, faded towards clean levels         (Hoogeboom et al. 2024)
 uniform  1
+learned  any of them over exp(u(level)), u trained beside the network   (`learned_weight`, Karras et al. 2024)
 likelihood  SNR / (2 density of the law): the bound on -log p, in nats per entry       (Song et al. 2021b)
 """
 
@@ -29,6 +31,12 @@ def edm(sigma_data: float = 0.5) -> Weight:
     if not sigma_data > 0:
         raise PerrinError(f"sigma_data = {sigma_data} must be > 0")
     return lambda level: 1 / sigma_data**2 + torch.exp(level)
+
+
+def edm_root(sigma_data: float = 0.5) -> Weight:
+    """The root of `edm`, for metrics that grow with the error and not with its square."""
+    square = edm(sigma_data)
+    return lambda level: torch.sqrt(square(level))
 
 
 def simple() -> Weight:

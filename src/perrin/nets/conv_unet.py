@@ -13,6 +13,7 @@ makes the highest and dearest resolution cheap.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,20 @@ from torch.nn import functional
 
 from perrin.errors import PerrinError
 from perrin.nets.blocks import Stage, convolution, group_norm
-from perrin.nets.embedding import Condition, Embedding, present_rows
+from perrin.nets.embedding import Condition, Embedding, concatenated
 from perrin.nets.folding import fold, pad, unfold
+
+
+@dataclass
+class DeepFeature:
+    """What all resolutions below the `resolutions` highest hand up to these: changes slowly along a sampling path.
+
+    A network that is given one without a value leaves it there, [B, channels, *spatial]; given one with a value it
+    takes that instead of running those resolutions (Ma et al. 2023, arXiv:2312.00858).
+    """
+
+    resolutions: int = 1
+    value: Tensor | None = None
 
 
 class UNet(nn.Module):
@@ -87,27 +100,48 @@ class UNet(nn.Module):
         self.middle = Stage(dims, sizes[-1], sizes[-1], per_stage[-1], width, attention > 0)
         self.norm, self.exit = group_norm(sizes[0]), convolution(dims, sizes[0], c_out, zero=True)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Condition | None = None) -> Tensor:
-        """x [B, C, *spatial], time [B], condition as in `Embedding` or `"concat"` -> [B, C_out, *spatial]."""
+    @property
+    def lower_resolutions(self) -> int:
+        """How many resolutions lie below the highest: the most that a `DeepFeature` can leave running."""
+        return len(self.down)
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        condition: Condition | None = None,
+        deep: DeepFeature | None = None,
+    ) -> Tensor:
+        """The output [B, C_out, *spatial].
+
+        Args:
+            x: [B, C, *spatial]; time: [B].
+            condition: as in `Embedding`, or `"concat"`.
+            deep: where given, the lower resolutions run only if it holds nothing, and leave what they made in it.
+        """
         spatial = x.shape[2:]
         embedding = self.embedding(time, condition)
-        h = self.entrance(fold(pad(self._concat(x, condition), self.multiple), self.patch))
-        kept = []
-        for stage, narrow in zip(self.down, self.narrow, strict=True):
-            h = stage(h, embedding)
-            kept.append(h)
-            h = narrow(fold(h, 2))
-        h = self.middle(h, embedding)
-        for stage, widen in zip(reversed(self.up), reversed(self.widen), strict=True):
-            h = stage(torch.cat([unfold(widen(h), 2), kept.pop()], dim=1), embedding)
+        told = concatenated(x, condition, self.concat_channels)
+        h = self.entrance(fold(pad(told, self.multiple), self.patch))
+        h = self._from(0, h, embedding, deep)
         y = unfold(self.exit(functional.silu(self.norm(h))), self.patch)
         return y[(slice(None), slice(None), *(slice(size) for size in spatial))]
 
-    def _concat(self, x: Tensor, condition: Condition | None) -> Tensor:
-        """Append the concatenated condition and a channel that says whether it is there."""
-        if not self.concat_channels:
-            return x
-        if condition is None or "concat" not in condition:
-            return torch.cat([x, x.new_zeros(len(x), self.concat_channels + 1, *x.shape[2:])], dim=1)
-        value, present = present_rows(condition["concat"].to(x.dtype))
-        return torch.cat([x, value, present.expand(len(x), 1, *x.shape[2:])], dim=1)
+    def _from(self, i: int, h: Tensor, embedding: Tensor, deep: DeepFeature | None) -> Tensor:
+        """Resolution i and all below it."""
+        if i == len(self.down):
+            found: Tensor = self.middle(h, embedding)
+            return found
+        kept = self.down[i](h, embedding)
+        if deep is not None and deep.resolutions == i + 1:
+            if deep.value is None:
+                deep.value = self._below(i, kept, embedding, deep)
+            risen = deep.value
+        else:
+            risen = self._below(i, kept, embedding, deep)
+        y: Tensor = self.up[i](torch.cat([risen, kept], dim=1), embedding)
+        return y
+
+    def _below(self, i: int, kept: Tensor, embedding: Tensor, deep: DeepFeature | None) -> Tensor:
+        """What the resolutions below i hand up to it."""
+        return unfold(self.widen[i](self._from(i + 1, self.narrow[i](fold(kept, 2)), embedding, deep)), 2)

@@ -44,6 +44,20 @@ def present_rows(value: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(dropped, 0.0, value), (~dropped).to(value.dtype)
 
 
+def concatenated(x: Tensor, condition: Condition | None, channels: int) -> Tensor:
+    """A state [B, C, *spatial] with the condition `"concat"` and a channel that says whether it is there.
+
+    Args:
+        channels: of the condition that the network was built for; with 0 the state is given back.
+    """
+    if not channels:
+        return x
+    if condition is None or "concat" not in condition:
+        return torch.cat([x, x.new_zeros(len(x), channels + 1, *x.shape[2:])], dim=1)
+    value, present = present_rows(condition["concat"].to(x.dtype))
+    return torch.cat([x, value, present.expand(len(x), 1, *x.shape[2:])], dim=1)
+
+
 class Embedding(nn.Module):
     """Time and the global conditions to one vector [B, width].
 

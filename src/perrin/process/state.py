@@ -17,12 +17,14 @@ Shape: TypeAlias = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 
 def leaves(state: Any) -> dict[str, Any]:
     """Name -> leaf, sorted by name; a plain value (tensor, shape) is the leaf named ''."""
+    if isinstance(state, Tensor):  # the check of an abstract class costs as much as a small product
+        return {"": state}
     return dict(sorted(state.items())) if isinstance(state, Mapping) else {"": state}
 
 
 def like(values: dict[str, Tensor], template: Any) -> State:
     """`values` (name -> leaf) in the form of `template`: a tensor where that is no mapping."""
-    return values if isinstance(template, Mapping) else values[""]
+    return values[""] if isinstance(template, Tensor) or not isinstance(template, Mapping) else values
 
 
 def map_leaves(function: Callable[..., Tensor], *states: Any) -> State:

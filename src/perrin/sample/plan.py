@@ -58,6 +58,11 @@ class Row:
         ]
 
     @cached_property
+    def ready(self) -> dict[Any, Any]:
+        """Where `preparing` keeps the program's coefficients, cast to a dtype."""
+        return {}
+
+    @cached_property
     def uses_noise(self) -> bool:
         """Whether the raw noise prediction is used."""
         return bool((self.matrix[:, self.matrix.shape[0] + 1] != 0).any())
@@ -75,6 +80,7 @@ class Plan:
         levels: the start level, then the level after every row.
         declared: evaluations that the rule promises on this grid.
         exact: whether the rule is exact on a point mass.
+        fitted: of a fitted plan (`perrin.learn.tune`): to what, and how it did.
     """
 
     rule: str
@@ -84,6 +90,7 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
     declared: int | None = None
     exact: bool = True
+    fitted: dict[str, Any] | None = None
 
     @cached_property
     def nfe(self) -> int:
@@ -128,6 +135,10 @@ class Plan:
         """
         from perrin.sample.making import make_plan
 
+        if self.fitted is not None:
+            raise PerrinError(
+                f"this plan was fitted from level {self.grid[0]} on; it cannot start at {level}: use a rule's plan"
+            )
         rest = [v for v in self.grid if v > level]
         if not rest:
             raise PerrinError(f"the grid ends at level {self.grid[-1]}; it cannot start at {level}")
@@ -164,6 +175,7 @@ class Plan:
             "slots": self.slots,
             "declared": self.declared,
             "exact": self.exact,
+            **({} if self.fitted is None else {"fitted": self.fitted}),
             "rows": [
                 {
                     "level": None if row.level is None else _number(row.level),
@@ -235,4 +247,5 @@ def _read(data: dict[str, Any]) -> Plan:
         options=dict(data["options"]),
         declared=data["declared"],
         exact=bool(data["exact"]),
+        fitted=data.get("fitted"),
     )

@@ -12,9 +12,11 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
 from perrin.process.state import Shape, State, batch_size, leaves, like, map_leaves
+from perrin.sample.device import device_of
 from perrin.sample.noise import Key, normals, seed_of, seed_tensor
 from perrin.sample.plan import Plan
-from perrin.sample.ticking import Slots, advance, start_slots
+from perrin.sample.ticking import move, start_slots
+from perrin.sample.timetable import Stop, back, timetable
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def run(
     if start is None:
         if shape is None:
             raise PerrinError("run needs the shape of the state, or a start state")
-        start = prior(keys, shape, dtype, _device(denoiser, device))
+        start = prior(keys, shape, dtype, device_of(denoiser) if device is None else device)
     return _Run(plans, denoiser, keys, condition, trace, callback).go(start)
 
 
@@ -127,76 +129,39 @@ class _Run:
     ) -> None:
         self.plans, self.denoiser, self.keys = plans, denoiser, keys
         self.condition, self.trace, self.callback = condition, trace, callback
-        self.same = all(p is plans[0] for p in plans)
-        self.count = 0
 
     def go(self, start: State) -> State:
-        slots = start_slots(self.plans[0], start, max(p.slots for p in self.plans))
-        if self.same:
-            for row in range(len(self.plans[0].rows)):
-                slots = self.tick(list(range(len(self.keys))), [row] * len(self.keys), slots)
+        count = max(plan.slots for plan in self.plans)
+        slots = start_slots(self.plans[0], start, count)
+        stops = timetable(self.plans, self.keys, count, start)
+        order = back(stops, start)
+        watched = self.trace is not None or self.callback is not None
+        parts: list[State] = []
+        for number, stop in enumerate(stops, 1):
+            prediction = None if stop.levels is None else self._predict(stop, stop.levels, slots[1])
+            slots = move(stop.ready, slots, prediction)
+            if watched:
+                self._report(number, stop, slots[0], prediction)
+            if stop.ended is not None:
+                parts.append(_take(slots[0], stop.ended))
+            if stop.stays is not None:
+                slots = [_take(slot, stop.stays) for slot in slots]
+        if not parts:
             return slots[0]
-        return self._mixed(slots)
+        return map_leaves(lambda *values: torch.cat(values).index_select(0, order), *parts)
 
-    def _mixed(self, slots: Slots) -> State:
-        active = list(range(len(self.keys)))
-        row_of = [0] * len(active)
-        results: dict[int, State] = {}
-        while active:
-            slots = self.tick(active, row_of, slots)
-            row_of = [r + 1 for r in row_of]
-            stays = [
-                i for i, (a, r) in enumerate(zip(active, row_of, strict=True)) if r < len(self.plans[a].rows)
-            ]
-            for i in set(range(len(active))) - set(stays):
-                results[active[i]] = _take(slots[0], [i])
-            if len(stays) < len(active):
-                active, row_of = [active[i] for i in stays], [row_of[i] for i in stays]
-                slots = [_take(slot, stays) for slot in slots]
-        ordered = [results[i] for i in range(len(self.keys))]
-        return map_leaves(lambda *parts: torch.cat(parts), *ordered)
-
-    def tick(self, active: list[int], row_of: list[int], slots: Slots) -> Slots:
-        plans = [self.plans[a] for a in active]
-        keys = [self.keys[a] for a in active]
-        asked = [i for i, (p, r) in enumerate(zip(plans, row_of, strict=True)) if p.rows[r].level is not None]
-        prediction = self._predict(active, asked, plans, row_of, slots[1]) if asked else None
-        if self.same:
-            slots = advance(plans[0], row_of[0], slots, prediction, keys)
-        else:
-            slots = advance(plans, row_of, slots, prediction, keys)
-        self._report(active, plans, row_of, slots, prediction)
-        return slots
-
-    def _predict(
-        self, active: list[int], asked: list[int], plans: list[Plan], row_of: list[int], x: State
-    ) -> Prediction:
-        device = next(iter(leaves(x).values())).device
-        levels = torch.tensor(
-            [plans[i].rows[row_of[i]].level for i in asked], dtype=torch.float64, device=device
-        )
-        rows = [active[i] for i in asked]
-        condition = self.condition
-        if condition is not None and len(rows) < len(self.keys):
-            condition = {n: v[torch.tensor(rows, device=v.device)] for n, v in condition.items()}
-        if len(asked) == len(active):
+    def _predict(self, stop: Stop, levels: Tensor, x: State) -> Prediction:
+        condition, rows = self.condition, stop.rows
+        if condition is not None and rows is not None:
+            condition = {name: v[rows.to(v.device)] for name, v in condition.items()}
+        if stop.asked is None:
             return self.denoiser(x, levels, condition)
-        return _scatter(self.denoiser(_take(x, asked), levels, condition), asked, x)
+        return _scatter(self.denoiser(_take(x, stop.asked), levels, condition), stop.asked, x)
 
-    def _report(
-        self,
-        active: list[int],
-        plans: list[Plan],
-        row_of: list[int],
-        slots: Slots,
-        prediction: Prediction | None,
-    ) -> None:
-        self.count += 1
-        if self.trace is None and self.callback is None:
-            return
-        levels = tuple(p.base_levels[r + 1] for p, r in zip(plans, row_of, strict=True))
+    def _report(self, number: int, stop: Stop, state: State, prediction: Prediction | None) -> None:
+        after = tuple(self.plans[i].base_levels[number] for i in stop.items)
         mean = None if prediction is None else prediction.mean
-        tick = Tick(self.count, tuple(active), levels, slots[0], mean)
+        tick = Tick(number, tuple(stop.items), after, state, mean)
         if self.trace is not None:
             self.trace.ticks.append(tick)
         if self.callback is not None and self.callback(tick) is False:
@@ -232,27 +197,15 @@ def _check(
         check(torch.tensor([v for p in set(plans) for v in p.evaluated], dtype=torch.float64))
 
 
-def _device(denoiser: Any, device: torch.device | str | None) -> torch.device | str:
-    if device is not None:
-        return device
-    if isinstance(denoiser, torch.nn.Module):
-        parameter = next(denoiser.parameters(), None)
-        if parameter is not None:
-            return parameter.device
-    return "cpu"
+def _take(state: State, items: Tensor) -> State:
+    return map_leaves(lambda v: v.index_select(0, items), state)
 
 
-def _take(state: State, items: list[int]) -> State:
-    return map_leaves(lambda v: v[torch.tensor(items, dtype=torch.long, device=v.device)], state)
-
-
-def _scatter(prediction: Prediction, items: list[int], x: State) -> Prediction:
+def _scatter(prediction: Prediction, items: Tensor, x: State) -> Prediction:
     """Predictions of some items as predictions of all; the others are never used."""
 
     def place(value: Tensor, like_x: Tensor) -> Tensor:
-        full = torch.zeros_like(like_x)
-        full[torch.tensor(items, dtype=torch.long, device=like_x.device)] = value
-        return full
+        return torch.zeros_like(like_x).index_copy(0, items, value.to(like_x.dtype))
 
     def spread(part: State | None) -> State | None:
         return None if part is None else map_leaves(place, part, x)

@@ -103,8 +103,9 @@ class Batches:
         u = stratified(shift, torch.tensor(list(self.mine)), self.size)
         if self.cache is not None:
             rows = torch.tensor(indices)
-            condition = {n: v[rows] for n, v in (self.cache.condition or {}).items()} or None
-            batch = Batch(self.cache.state[rows], condition)
+            # whole rows at a time: several times faster than indexing
+            condition = {n: v.index_select(0, rows) for n, v in (self.cache.condition or {}).items()} or None
+            batch = Batch(self.cache.state.index_select(0, rows), condition)
         else:
             augmentation = [seed_of((self.seed, step), "", "augment", i) for i in self.mine]
             batch = self.codec.encode(self._read(indices), augmentation)

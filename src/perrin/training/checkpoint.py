@@ -20,24 +20,25 @@ from torch import Tensor
 from perrin.errors import PerrinError
 from perrin.saving import load_tensors, read_json, save_tensors, write_json
 from perrin.training.ema import PowerEMA
+from perrin.training.sharding import placed
 
 
 def save(
     folder: Path,
     step: int,
     weights: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimiser: dict[str, Any],
     ema: PowerEMA,
     facts: dict[str, Any],
 ) -> None:
-    """Write the state after `step` and make it the newest."""
+    """Write the state after `step`, all of it whole tensors, and make it the newest; `optimiser` is its state_dict."""
     state = folder / "state"
     target = state / f"step-{step:08d}"
     if newest(folder) == target:
         return
     shutil.rmtree(target, ignore_errors=True)  # what a kill left of it
     save_tensors(target / "weights.safetensors", weights)
-    tensors, rest = _flatten(optimiser.state_dict())
+    tensors, rest = _flatten(optimiser)
     save_tensors(target / "optimiser.safetensors", tensors)
     for std, average in ema.averages.items():
         save_tensors(target / f"ema-{std:.3f}.safetensors", average)
@@ -66,7 +67,11 @@ def load(
     _copy(load_tensors(state / "weights.safetensors"), weights, state)
     for std, average in ema.averages.items():
         _copy(load_tensors(state / f"ema-{std:.3f}.safetensors"), average, state)
-    optimiser.load_state_dict(_unflatten(load_tensors(state / "optimiser.safetensors"), facts["optimiser"]))
+    moments = _unflatten(load_tensors(state / "optimiser.safetensors"), facts["optimiser"])
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for index, entries in moments["state"].items():
+        moments["state"][index] = {name: placed(value, parameters[index]) for name, value in entries.items()}
+    optimiser.load_state_dict(moments)
     return facts
 
 
@@ -75,7 +80,7 @@ def _copy(source: dict[str, Tensor], target: dict[str, Tensor], where: Path) -> 
     for name, value in target.items():
         if name not in source or source[name].shape != value.shape:
             raise PerrinError(f"{where} holds the state of another network: {name!r} differs")
-        value.copy_(source[name])
+        value.copy_(placed(source[name], value))
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,6 +8,7 @@ std = sqrt((gamma + 1) / ((gamma + 2)^2 (gamma + 3))) (equation 127). At t = 1 t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.training.sharding import whole
 
 
 def gamma_of(std: float) -> float:
@@ -34,6 +36,12 @@ class PowerEMA:
     def __init__(self, tensors: Mapping[str, Tensor], stds: Sequence[float]) -> None:
         self.gammas = {std: gamma_of(std) for std in stds}
         self.averages = {std: {n: v.detach().clone() for n, v in tensors.items()} for std in stds}
+
+    def whole(self) -> PowerEMA:
+        """The same averages, gathered where their tensors are sharded: all processes must call it together."""
+        made = copy.copy(self)
+        made.averages = whole(self.averages)
+        return made
 
     @torch.no_grad()
     def update(self, tensors: Mapping[str, Tensor], step: int) -> None:

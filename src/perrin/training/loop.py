@@ -16,10 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from perrin.denoise.wrapped import Adapter
 from perrin.errors import PerrinError
+from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Losses
+from perrin.learn.learned_weight import companion
+from perrin.learn.trajectory_loss import Trajectory
 from perrin.model import Model
 from perrin.process.state import map_leaves
+from perrin.saving import load_weights
 from perrin.training import checkpoint
 from perrin.training.averaging import choose, snapshot
 from perrin.training.batches import Batches, Portion
@@ -28,11 +33,9 @@ from perrin.training.ema import PowerEMA
 from perrin.training.interruption import interruptible
 from perrin.training.log import Log
 from perrin.training.precision import choose_precision
-from perrin.training.setup import Setup
+from perrin.training.setup import Progress, Setup
+from perrin.training.sharding import placed, shard, whole
 from perrin.training.validation import Validation
-
-Progress = Callable[[int, int, str], None]
-"""(steps done, steps in all, a note)."""
 
 DIVERGED = 100.0
 """A smoothed loss so many times its smallest value is no longer training."""
@@ -53,18 +56,31 @@ class Trainer:
             torch.set_num_threads(self.options.threads)
         torch.manual_seed(self.options.seed)
         self.denoiser = setup.design.module().to(group.device)  # or the classifier, where that is the task
+        if setup.start is not None:
+            self.denoiser.net.load_state_dict(setup.start)
+        self.sharded = self.options.sharding == "fsdp" and group.world > 1
+        if self.sharded:
+            if isinstance(setup.objective, Consistency | Trajectory):
+                raise PerrinError("distillation is not sharded; take training.sharding: none")
+            shard(self.denoiser.net, group.device)  # first: the optimiser's moments are shared out likewise
+        self.learned = companion(setup.objective)
+        if self.learned is not None:
+            self.learned.to(group.device).reset_parameters()
         self.optimiser = torch.optim.AdamW(
-            self.denoiser.parameters(),
+            self._groups(),
             lr=self.options.lr,
             betas=self.options.betas,
             weight_decay=self.options.weight_decay,
+            fused=not self.sharded,  # one pass over weights and moments; a quarter of the time
         )
+        if isinstance(setup.objective, Consistency) and isinstance(setup.objective.teacher, nn.Module):
+            setup.objective.teacher.to(group.device)
         self.ema = PowerEMA(self.weights(), self.options.ema)
         self.module = self._module()
         self.precision = choose_precision(self.options.precision, group.device)
         self.batches = Batches(
             setup.data.train,
-            setup.codec,
+            setup.reader or setup.codec,
             self.options.batch,
             self.options.seed,
             group.rank,
@@ -74,17 +90,31 @@ class Trainer:
         held = setup.data.validation
         self.validation = Validation(held, setup, self.options.seed) if held is not None else None
         self.log = Log(folder / "log.jsonl")
-        self.step, self.spent, self.smooth, self.least = 0, 0.0, math.nan, math.inf
+        self.step, self.spent, self.smooth, self.least = 0, setup.spent, math.nan, math.inf
 
     def weights(self) -> dict[str, Tensor]:
         """The network's own tensors, by name."""
         return self.denoiser.net.state_dict()
 
+    def companions(self) -> list[nn.Parameter]:
+        """What is trained beside the network and thrown away: the parameters of a learned weight."""
+        return [] if self.learned is None else list(self.learned.parameters())
+
+    def _groups(self) -> list[dict[str, Any]]:
+        network: dict[str, Any] = {"params": list(self.denoiser.parameters())}
+        companions = self.companions()
+        return [network, {"params": companions, "weight_decay": 0.0}] if companions else [network]
+
+    def state(self) -> dict[str, Tensor]:
+        """All that is trained, by name: the network, and a learned weight beside it."""
+        beside = {} if self.learned is None else self.learned.state_dict(prefix="learned-weight.")
+        return {**self.weights(), **beside}
+
     def _module(self) -> nn.Module:
         module: nn.Module = self.denoiser
         if self.options.compile:
             module = torch.compile(module)  # type: ignore[assignment]
-        if self.group.world > 1:
+        if self.group.world > 1 and not self.sharded:
             ids = [torch.device(self.group.device).index] if self.group.device.startswith("cuda") else None
             module = DistributedDataParallel(module, device_ids=ids)
         return module
@@ -94,7 +124,7 @@ class Trainer:
         state = checkpoint.newest(self.folder)
         if state is None:
             raise PerrinError(f"{self.folder} holds no training state to resume from")
-        facts = checkpoint.load(state, self.weights(), self.optimiser, self.ema)
+        facts = checkpoint.load(state, self.state(), self.optimiser, self.ema)
         self.step, self.spent = int(facts["step"]), float(facts["cpu_seconds"])
         self.precision = facts["precision"]  # "auto" may mean another one on this machine
         self.smooth = math.nan if facts["smooth"] is None else facts["smooth"]
@@ -102,8 +132,14 @@ class Trainer:
         if self.group.first:
             self.log.rewind(self.step)
 
-    def restart_averages(self) -> None:
-        """Begin the averages at the weights as they are now (put there from another model)."""
+    @torch.no_grad()
+    def begin_with(self, path: Path) -> None:
+        """Start from the weights of a file, and the averages with them."""
+        plain = self.setup.design.module()
+        load_weights(plain.net, path)
+        for name, value in plain.net.state_dict().items():
+            mine = self.weights()[name]
+            mine.copy_(placed(value, mine))
         self.ema = PowerEMA(self.weights(), self.options.ema)
 
     def run(self) -> Model:
@@ -145,12 +181,15 @@ class Trainer:
     def _due(self, every: int | None, parts: int) -> bool:
         return self.step % (every or max(1, self.options.steps // parts)) == 0
 
+    def done(self) -> float:
+        """The share of training that is over, by its steps or by what preparing has left of its budget."""
+        budget, before = self.options.cpu_seconds, self.setup.spent
+        share = 0.0 if budget is None else (self.spent - before) / (budget - before)
+        return max(self.step / self.options.steps, share)
+
     def rate(self) -> float:
         """Learning rate of the next step: linear warm-up, then linear decay over the last part of training."""
-        o = self.options
-        done = self.step / o.steps
-        if o.cpu_seconds is not None:
-            done = max(done, self.spent / o.cpu_seconds)
+        o, done = self.options, self.done()
         rise = (done + 1 / o.steps) / o.warmup if o.warmup else 1.0
         fall = (1 - done) / o.decay if o.decay else 1.0
         return o.lr * max(0.0, min(1.0, rise, fall))
@@ -163,7 +202,10 @@ class Trainer:
             settings["lr"] = rate
         self.denoiser.train()
         losses = self._backward(portion)
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.options.clip or math.inf)
+        for parameter in self.companions():  # which DDP does not see; and they are not clipped
+            assert parameter.grad is not None
+            parameter.grad = self.group.mean(parameter.grad)
+        norm = whole(nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.options.clip or math.inf))
         loss = float(self.group.mean(losses.value.mean()))
         self._watch(portion, losses, loss, float(norm))
         self.optimiser.step()
@@ -186,15 +228,24 @@ class Trainer:
                     (losses.mean() * weight).backward()
             else:
                 (losses.mean() * weight).backward()
-            values.append(Losses(losses.value.detach(), losses.level, losses.error.detach()))
+            values.append(Losses(self._shown(losses), losses.level, losses.error.detach()))
         return Losses(*(torch.cat([getattr(v, n) for v in values]) for n in ("value", "level", "error")))
+
+    def _shown(self, losses: Losses) -> Tensor:
+        """Losses [B] to log and to watch: under a learned weight, which may go below zero, those of its base."""
+        if self.learned is None:
+            return losses.value.detach()
+        return (self.learned.base(losses.level).to(losses.error) * losses.error).detach()
 
     def _losses(self, portion: Portion, rows: Tensor) -> Losses:
         device = self.group.device
         state = map_leaves(lambda v: v[rows].to(device), portion.batch.state)
         condition = {n: v[rows].to(device) for n, v in (portion.batch.condition or {}).items()} or None
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.setup.objective(self.module, state, condition, portion.seeds[rows], portion.u[rows])
+            objective = self.setup.objective
+            if isinstance(objective, Consistency):
+                objective = objective.at(self.done())
+            return objective(self.module, state, condition, portion.seeds[rows], portion.u[rows])
 
     def _watch(self, portion: Portion, losses: Losses, loss: float, norm: float) -> None:
         """Stop before a step that would ruin the weights.
@@ -218,31 +269,37 @@ class Trainer:
             )
 
     def _report(self, line: dict[str, Any], last: bool) -> None:
+        judged = self.validation is not None and (self._due(self.options.validate_every, 10) or last)
+        kept = self._due(None, self.options.snapshots) or last
+        drawn = self.options.sample_every and (self.step % self.options.sample_every == 0 or last)
+        ema = self.ema.whole() if judged or kept or drawn else self.ema  # by all processes
         if not self.group.first:
             return
         if self._due(None, 200) or last:
             self.log.write(**line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
-        if self.validation is not None and (self._due(self.options.validate_every, 10) or last):
-            std = self.options.ema[0]
-            value = self.validation.of(self.denoiser, self.ema.averages[std])
+        if judged and self.validation is not None:
+            value = self.validation.of(self.apart(), ema.averages[self.options.ema[0]])
             self.log.write(step=self.step, validation=value)
-        if self._due(None, self.options.snapshots) or last:
-            snapshot(self.folder, self.ema, self.step)
-        if self.options.sample_every and (self.step % self.options.sample_every == 0 or last):
-            self._picture()
+        if kept:
+            snapshot(self.folder, ema, self.step)
+        if drawn:
+            self._picture(ema)
         if self.progress is not None:
             self.progress(self.step, self.options.steps, f"loss {self.smooth:.4f}")
 
-    def _picture(self) -> None:
+    def apart(self) -> Adapter:
+        """A denoiser whose weights can be replaced by whole ones: the one in training, or a copy of a sharded one."""
+        return self.setup.design.module().to(self.group.device) if self.sharded else self.denoiser
+
+    def _picture(self, ema: PowerEMA) -> None:
         """Samples of fixed seeds, to watch the model learn."""
-        samples = self.model(self.ema.averages[self.options.ema[0]]).sample(
-            min(36, self.options.batch), seed=0
-        )
+        samples = self.model(ema.averages[self.options.ema[0]]).sample(min(36, self.options.batch), seed=0)
         if samples.picture() is not None:
             samples.save(self.folder / "samples" / f"step-{self.step:08d}.png")
 
     def save(self) -> None:
         """Write the training state, and the model as it stands."""
+        state, optimiser, ema = whole(self.state()), whole(self.optimiser.state_dict()), self.ema.whole()
         if self.group.first:
             facts = {
                 "cpu_seconds": self.spent,
@@ -251,22 +308,23 @@ class Trainer:
                 "torch": torch.__version__,
                 "precision": self.precision,
             }
-            checkpoint.save(self.folder, self.step, self.weights(), self.optimiser, self.ema, facts)
-            self.model(self.ema.averages[self.options.ema[0]]).save(self.folder)
+            checkpoint.save(self.folder, self.step, state, optimiser, ema, facts)
+            self.model(ema.averages[self.options.ema[0]]).save(self.folder)
         self.group.wait()
 
     def model(self, weights: dict[str, Tensor]) -> Model:
         """A model with some weights, apart from the one in training."""
         module = self.setup.design.module().to(self.group.device)
         module.net.load_state_dict(weights)
-        about = {"name": self.setup.recipe.name, "step": self.step}
+        about = {"name": self.setup.recipe.name, "step": self.step, **self.setup.about}
         return Model(self.setup.design, module, self.setup.codec, self.setup.sampling, self.folder, about)
 
     def _finish(self) -> Model:
         self.save()
+        ema = self.ema.whole()
         if not self.group.first:
-            return self.model(self.ema.averages[self.options.ema[0]])
-        weights, chosen = choose(self.folder, self.ema, self.step, self.denoiser, self.validation)
+            return self.model(ema.averages[self.options.ema[0]])
+        weights, chosen = choose(self.folder, ema, self.step, self.apart(), self.validation)
         model = self.model(weights)
         model.about |= {"ema": chosen["std"], "train_cpu_seconds": round(self.spent, 2)}
         model.save(self.folder)

@@ -55,6 +55,7 @@ class Training(_Section):
     snapshots: int = Field(8, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    sharding: Literal["none", "fsdp"] = "none"
     threads: int | None = Field(None, ge=1)
     workers: int = Field(2, ge=0)
     seed: int = 0
@@ -67,6 +68,7 @@ class Training(_Section):
 class Objective(_Section):
     """What to minimise: law of levels x weight x metric (+ auxiliary), with a share of conditions dropped.
 
+    `teacher` is the model that a distillation learns from; see `training.distilling.Teacher`.
     Further keys are options of the objective of that name, such as `slices` of sliced score matching.
     """
 
@@ -78,6 +80,7 @@ class Objective(_Section):
     metric: Literal["squared", "pseudo_huber"] = "squared"
     drop: float = Field(0.1, ge=0, le=1)
     auxiliary: dict[str, Any] | None = None
+    teacher: dict[str, Any] | None = None
 
 
 class Evaluation(_Section):

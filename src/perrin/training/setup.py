@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from perrin.contracts import Codec, Dataset
 from perrin.design import Design, Sampling
 from perrin.errors import PerrinError
 from perrin.learn.classification import Classification
+from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Auxiliary, Denoising
 from perrin.learn.laws import Law
+from perrin.learn.trajectory_loss import Trajectory
+from perrin.learn.weighting import Weight
 from perrin.registry import (
     auxiliaries,
     grids,
@@ -31,6 +37,9 @@ from perrin.training.measured import STAND_IN, filled, measured
 from perrin.training.recipe import Recipe
 from perrin.training.schema import check_options, named
 
+Progress = Callable[[int, int, str], None]
+"""(done, in all, a note)."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -43,14 +52,25 @@ class Data:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that training needs, made and checked."""
+    """Everything that training needs, made and checked.
+
+    Attributes:
+        start: weights to begin with, fresh ones by default; about: further facts for the model's description.
+        reader: what encodes the items of training in the place of the codec; spent: CPU-seconds that preparing cost.
+        keep: writes what a resumed run needs again into the run's folder.
+    """
 
     recipe: Recipe
     data: Data
     codec: Codec
     design: Design
-    objective: Denoising | Classification
+    objective: Denoising | Classification | Consistency | Trajectory
     sampling: Sampling
+    start: dict[str, Tensor] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    reader: Codec | None = None
+    spent: float = 0.0
+    keep: Callable[[Path], None] | None = None
 
 
 def open_data(recipe: Recipe) -> Data:
@@ -79,12 +99,22 @@ def open_data(recipe: Recipe) -> Data:
     return Data(whole, validation, test)
 
 
-def prepare(recipe: Recipe) -> Setup:
+def prepare(
+    recipe: Recipe, folder: Path | None = None, device: str = "cpu", progress: Progress | None = None
+) -> Setup:
     """Check every section against what it names, and make it.
+
+    Args:
+        folder: of the run that is resumed, if it is.
+        device, progress: for what distillation draws from its teacher.
 
     Raises:
         PerrinError: an unknown key, a wrong type or value, or data that cannot be read.
     """
+    if recipe.objective.teacher is not None:
+        from perrin.training.distilling import prepare_distillation  # which needs this module
+
+        return prepare_distillation(recipe, folder, device, progress)
     draft = filled(recipe, STAND_IN)  # cheap checks before the data are read
     make_sampling(draft.sampling)
     named(level_laws, draft.objective.law, "objective.law")
@@ -102,15 +132,9 @@ def make_objective(recipe: Recipe, codec: Codec) -> Denoising | Classification:
     law: Law = level_laws.build(named(level_laws, section.law, "objective.law"))
     if recipe.task == "classifier":
         return Classification(law)
-    weight = {**recipe.objective.weight}
-    if weight.get("name") == "edm":
-        weight.setdefault("sigma_data", codec.sigma_data)
-    weight = named(weights, weight, "objective.weight", given=("law",))
-    if weight["name"] == "likelihood":
-        weight["law"] = law
     options = {
         "law": law,
-        "weight": weights.build(weight),
+        "weight": make_weight(section.weight, law, codec),
         "metric": section.metric,
         "drop": section.drop,
         "auxiliary": make_auxiliary(section.auxiliary, codec),
@@ -118,6 +142,21 @@ def make_objective(recipe: Recipe, codec: Codec) -> Denoising | Classification:
     }
     kind = objectives[section.name]
     made: Denoising = kind(**check_options(kind, options, "objective"))
+    return made
+
+
+def make_weight(section: dict[str, Any], law: Law, codec: Codec, where: str = "objective.weight") -> Weight:
+    """The loss weight of a recipe, told the data's deviation or the law where it depends on them."""
+    options = dict(section)
+    base = options.pop("base", {"name": "edm"}) if options.get("name") == "learned" else None
+    if options.get("name") in ("edm", "edm_root"):
+        options.setdefault("sigma_data", codec.sigma_data)
+    options = named(weights, options, where, given=("law", "base"))
+    if base is not None:
+        options["base"] = make_weight(_named(base), law, codec, f"{where}.base")
+    if options["name"] == "likelihood":
+        options["law"] = law
+    made: Weight = weights.build(options)
     return made
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from perrin.contracts import Dataset
 from perrin.denoise.wrapped import Adapter
 from perrin.learn.denoising import Denoising, stratified
+from perrin.learn.learned_weight import companion
 from perrin.sample.noise import seed_of, seed_tensor
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Validation:
     def __init__(self, dataset: Dataset, setup: Setup, seed: int) -> None:
         count = min(len(dataset), MOST)
         rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count].tolist()
-        batch = setup.codec.encode([dataset[i] for i in rows])
+        batch = (setup.reader or setup.codec).encode([dataset[i] for i in rows])
         repeats = max(1, MOST // count)
         self.state = batch.state.repeat(repeats, *[1] * (batch.state.dim() - 1))
         self.condition = {
@@ -36,8 +37,11 @@ class Validation:
         self.seeds = seed_tensor([seed_of((seed, i), "", "validation") for i in range(total)])
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         self.u = stratified(0.5, order, total)
-        objective = setup.objective  # with every condition that it was given
-        self.objective = replace(objective, drop=0.0) if isinstance(objective, Denoising) else objective
+        objective = setup.objective
+        if isinstance(objective, Denoising):
+            learned = companion(objective)  # every condition as it was given, and a weight that stands still
+            objective = replace(objective, drop=0.0, weight=learned.base if learned else objective.weight)
+        self.objective = objective
 
     @torch.no_grad()
     def of(self, denoiser: Adapter, weights: dict[str, Tensor]) -> float:

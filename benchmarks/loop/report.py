@@ -1,0 +1,57 @@
+"""The tables of `run.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def overhead(rows: Rows) -> str:
+    """Microseconds a step, least (median), and the ratio of the least."""
+    lines = [
+        "| state | rule | Perrin, µs a step: least (median) | diffusers | its scheduler | ratio |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ours, theirs = row["perrin"], row["diffusers"]
+        lines.append(
+            f"| {tuple(row['shape'])} | `{row['rule']}` | {_pair(ours, 'least')} | {_pair(theirs, 'least')} "
+            f"| `{row['peer']}` | {ours['least'] / theirs['least']:.2f} |"
+        )
+    return "\n".join(["## Overhead per step", "", *lines, ""])
+
+
+def training(rows: Rows) -> str:
+    """Images per CPU-second, most (median), and Perrin's ratio to diffusers in the same precision."""
+    lines = [
+        "| network | parameters | precision | Perrin, images per CPU-second: most (median) | diffusers | ratio |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    found = {(row["network"], row["precision"], row["library"]): row for row in rows}
+    for (name, precision, library), ours in found.items():
+        if library == "perrin":
+            theirs = found[name, precision, "diffusers"]
+            lines.append(
+                f"| {name} | {ours['parameters']:,} | {precision} | {_pair(ours, 'most')} | {_pair(theirs, 'most')} "
+                f"| {ours['most'] / theirs['most']:.2f} ({ours['median'] / theirs['median']:.2f}) |"
+            )
+    return "\n".join(["## Training", "", *lines, ""])
+
+
+def memory(rows: Rows) -> str:
+    """Peak MiB beside what was there before."""
+    lines = ["| task | Perrin, MiB | diffusers, MiB | ratio |", "| --- | --- | --- | --- |"]
+    found = {(row["task"], row["library"]): row["mebibytes"] for row in rows}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        ours, theirs = found[task, "perrin"], found[task, "diffusers"]
+        lines.append(f"| {task} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    return "\n".join(["## Peak memory", "", *lines, ""])
+
+
+def _pair(figures: dict[str, float], best: str) -> str:
+    return f"{figures[best]:.1f} ({figures['median']:.1f})"
+
+
+PAGES: dict[str, Callable[[Rows], str]] = {"overhead": overhead, "training": training, "memory": memory}

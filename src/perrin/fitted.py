@@ -1,0 +1,46 @@
+"""Plans that were fitted to a model and lie in its folder, one a number of evaluations: plans/6.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perrin.errors import PerrinError
+from perrin.sample import Plan
+
+FOLDER = "plans"
+
+
+def path_of(folder: Path, evaluations: int) -> Path:
+    """Where the plan of so many evaluations lies in a model folder."""
+    return folder / FOLDER / f"{evaluations}.json"
+
+
+def find(folder: Path | None, evaluations: int) -> Plan | None:
+    """The fitted plan of so many evaluations, if the folder has one.
+
+    Raises:
+        PerrinError: the file is not a plan, or one of another number of evaluations.
+    """
+    if folder is None or not path_of(folder, evaluations).is_file():
+        return None
+    path = path_of(folder, evaluations)
+    plan = Plan.load(path)
+    if plan.nfe != evaluations:
+        raise PerrinError(f"{path} takes {plan.nfe} evaluations, not {evaluations}")
+    return plan
+
+
+def misfit(plan: Plan, model_hash: str, guidance: float, interval: tuple[float, float] | None) -> str | None:
+    """Why a fitted plan was not fitted to this model under this guidance; None if it was, or if it is a rule's."""
+    if plan.fitted is None:
+        return None
+    model = plan.fitted.get("model")
+    if model is not None and model != model_hash:
+        return f"the plan was tuned for model {model}, and this is model {model_hash}"
+    weight = float(plan.fitted.get("guidance", 1.0))
+    if weight != guidance:
+        return f"the plan was tuned under guidance {weight:g}, and this is guidance {guidance:g}"
+    wanted = plan.fitted.get("interval")
+    if weight != 1.0 and (None if wanted is None else tuple(wanted)) != interval:
+        return f"the plan was tuned under guidance in the levels {wanted}, and these are {interval}"
+    return None

@@ -1,0 +1,108 @@
+"""Fewer steps without training: a plan fitted to a trained model, kept in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perrin.errors import PerrinError
+from perrin.fitted import path_of
+from perrin.learn.tuning import Progress
+from perrin.learn.tuning import tune as fit
+from perrin.model import Model
+from perrin.registry import rules, schedules
+from perrin.sample import Plan
+
+START = "dpmpp_2m"
+"""Where the fit starts when the model's own solver draws noise or evaluates more than once a step."""
+TOLERANCE = 3e-3
+"""Of the fine solution, relative to the states: a trained network is no smoother than that."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What `tune` did.
+
+    Attributes:
+        plan: the fitted plan, or the one it started from where unseen seeds did not confirm the fit.
+        helped: whether they did; path: where the plan was written, None where it was not.
+    """
+
+    plan: Plan
+    helped: bool
+    path: Path | None
+
+
+def tune(
+    model: Model,
+    steps: int,
+    *,
+    guidance: float | None = None,
+    out: str | Path | None = None,
+    seeds: int = 512,
+    starts: int = 4,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Tuned:
+    """Fit a plan of `steps` evaluations to a model, under its guidance, over its classes in turn.
+
+    Args:
+        guidance: the weight to fit under; the model's own by default.
+        out: the file to write; plans/STEPS.json in the model's folder by default, where `sample` finds it.
+        seeds, starts, seed, progress, options: of `perrin.learn.tune`.
+
+    Raises:
+        PerrinError: a distilled model, or what `perrin.learn.tune` refuses.
+    """
+    if model.sampling.evaluations is not None:
+        raise PerrinError(
+            "this model is distilled: its evaluations follow no flow, so there is nothing to tune"
+        )
+    if steps < 2:
+        raise PerrinError(f"steps = {steps}: a plan of one evaluation has nothing to fit; 2 to 20 make sense")
+    if out is None and model.folder is None:
+        raise PerrinError("this model has no folder to keep the plan in; say where to write it with out")
+    weight = model.sampling.weight(guidance)
+    classes = model.codec.classes
+    if not classes:
+        weight = 1.0
+    facts = {
+        "model": model.hash,
+        "guidance": weight,
+        "interval": model.sampling.interval if weight != 1.0 else None,
+        "conditions": "classes in turn" if classes else None,
+    }
+    start = _start(model, steps)
+    found = fit(
+        start,
+        model.guided(weight),
+        shape=tuple(model.codec.shape),
+        seeds=seeds,
+        condition={"label": torch.arange(len(classes))} if classes else None,
+        starts=starts,
+        finest=schedules.build(model.sampling.schedule).level_range[1],
+        seed=seed,
+        progress=progress,
+        facts=facts,
+        **{"tolerance": TOLERANCE, **options},
+    )
+    if found is start:
+        return Tuned(start, False, None)
+    path = Path(out) if out is not None else path_of(model.folder or Path(), steps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.save(path)
+    return Tuned(found, True, path)
+
+
+def _start(model: Model, steps: int) -> Plan:
+    """The model's own plan of so many evaluations where that can be fitted, or that of `START`."""
+    solver = model.sampling.solver
+    if not rules[solver].stochastic and rules[solver].exact_on_point_mass:
+        own = model.sampling.plan(solver, steps)
+        if own.nfe == steps:
+            return own
+    return model.sampling.plan(START, steps)

@@ -1,0 +1,85 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = REPOSITORY / "benchmarks" / "loop"
+PEERS = REPOSITORY / ".venv-peers"
+
+SAME_WORK = """
+import copy, torch
+from contenders import CONTENDERS, network
+torch.set_num_threads(1)
+net = network((8, 16), 8)
+with torch.no_grad():
+    for weight in net.conv_out.parameters():
+        weight.mul_(3)
+images = torch.randn(16, 1, 8, 8).clamp(-1, 1)
+made = {n: kind(copy.deepcopy(net), False) for n, kind in CONTENDERS.items()}
+with torch.no_grad():
+    losses = {n: [float(c.loss(images)) for _ in range(60)] for n, c in made.items()}
+moved = {n: [c.step(images) for _ in range(3)] for n, c in made.items()}
+import json
+print(json.dumps({"losses": losses, "moved": moved}))
+"""
+
+
+def worker(*command: str) -> Any:
+    """What a script prints in the peers' environment."""
+    sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "mnist_training")]
+    try:
+        import peers_environment
+    finally:
+        del sys.path[:2]
+    if not (PEERS / "complete").exists():
+        pytest.skip("the peers' environment is not there; benchmarks/loop/run.py makes it")
+    environment = peers_environment.variables(PEERS)
+    environment["PYTHONPATH"] = f"{REPOSITORY / 'src'}:{environment['PYTHONPATH']}"
+    python = str(peers_environment.python_in(PEERS))
+    done = subprocess.run(
+        [python, *command], env=environment, cwd=SCRIPTS, check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_loop_costs_a_fraction_of_the_peers_schedulers() -> None:
+    """dpmpp_2m at most a third and unipc_2 at most a quarter of the same schedulers' step, one thread, least of repeats."""
+    rows = worker("overhead.py", "--repeats", "15")
+    assert {(r["rule"], tuple(r["shape"])) for r in rows} == {
+        (rule, shape) for rule in ("ddim", "dpmpp_2m", "unipc_2") for shape in ((1, 3, 8, 8), (16, 3, 32, 32))
+    }
+    for row in rows:
+        ratio = row["perrin"]["least"] / row["diffusers"]["least"]
+        assert ratio <= {"ddim": 1.0, "dpmpp_2m": 1 / 3, "unipc_2": 1 / 4}[row["rule"]], row
+
+
+def test_both_contenders_train_the_same_network_on_the_same_loss() -> None:
+    """The mean of 60 losses at the same weights agrees to their own scatter; both then take steps."""
+    found = worker("-c", SAME_WORK)
+    means = {name: sum(values) / 60 for name, values in found["losses"].items()}
+    assert means["perrin"] == pytest.approx(means["diffusers"], rel=0.04)
+    assert all(len(set(values)) == 3 for values in found["moved"].values())
+
+
+def test_the_report_has_a_row_for_every_measurement() -> None:
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        import report
+    finally:
+        del sys.path[0]
+    pair = {"least": 10.0, "median": 20.0, "most": 30.0}
+    row = {"rule": "ddim", "peer": "DDIMScheduler", "shape": [1, 2], "perrin": pair, "diffusers": pair}
+    assert "| (1, 2) | `ddim` | 10.0 (20.0) | 10.0 (20.0) | `DDIMScheduler` | 1.00 |" in report.overhead(
+        [row]
+    )
+    about = {"network": "n", "parameters": 5000, "precision": "float32"}
+    rows = [{**about, "library": "perrin", **pair}, {**about, "library": "diffusers", **pair, "most": 15.0}]
+    assert "| n | 5,000 | float32 | 30.0 (20.0) | 15.0 (20.0) | 2.00 (1.00) |" in report.training(rows)
+    rows = [
+        {"task": "ddim", "library": n, "mebibytes": m} for n, m in (("perrin", 10.0), ("diffusers", 40.0))
+    ]
+    assert "| ddim | 10 | 40 | 0.25 |" in report.memory(rows)
