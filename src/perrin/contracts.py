@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,6 +134,18 @@ class Codec(Protocol):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The codec of a saved `config()`."""
         ...
+
+
+@runtime_checkable
+class AugmentsStates(Protocol):
+    """What a codec may add: augmentation without the items, so that their states can be kept.
+
+    Where `augments_states`, `augmented(encode(items).state, seeds)` is `encode(items, seeds).state` to the bit.
+    """
+
+    @property
+    def augments_states(self) -> bool: ...
+    def augmented(self, state: Tensor, seeds: Sequence[int]) -> Tensor: ...
 
 
 class Kind(Protocol):

@@ -18,7 +18,7 @@ from perrin.sample import Plan
 
 START = "dpmpp_2m"
 """Where the fit starts when the model's own solver draws noise or evaluates more than once a step."""
-TOLERANCE = 3e-3
+TOLERANCE = 1e-2
 """Of the fine solution, relative to the states: a trained network is no smoother than that."""
 
 
@@ -42,8 +42,9 @@ def tune(
     *,
     guidance: float | None = None,
     out: str | Path | None = None,
-    seeds: int = 512,
-    starts: int = 4,
+    seeds: int = 96,
+    starts: int = 2,
+    iterations: int = 6,
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -51,9 +52,9 @@ def tune(
     """Fit a plan of `steps` evaluations to a model, under its guidance, over its classes in turn.
 
     Args:
-        guidance: the weight to fit under; the model's own by default.
+        steps: evaluations of the plan. guidance: the weight to fit under; the model's own by default.
         out: the file to write; plans/STEPS.json in the model's folder by default, where `sample` finds it.
-        seeds, starts, seed, progress, options: of `perrin.learn.tune`.
+        seeds, starts, iterations, seed, progress, options: of `perrin.learn.tune`.
 
     Raises:
         PerrinError: a distilled model, or what `perrin.learn.tune` refuses.
@@ -84,6 +85,7 @@ def tune(
         seeds=seeds,
         condition={"label": torch.arange(len(classes))} if classes else None,
         starts=starts,
+        iterations=iterations,
         finest=schedules.build(model.sampling.schedule).level_range[1],
         seed=seed,
         progress=progress,

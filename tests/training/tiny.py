@@ -64,12 +64,12 @@ def learned_recipe(path, **training):
 
 
 def images_recipe(path, **training):
-    """A recipe for images whose flips keep states out of the memory: read, flipped and prefetched."""
+    """A recipe for images whose crops keep states out of the memory: read, cropped and prefetched."""
     return {
         **points_recipe(path, **training),
         "name": "flipped",
         "kind": "images",
-        "codec": {"flip": "horizontal"},
+        "codec": {"flip": "horizontal", "crop": "random", "size": 6},
         "net": {"name": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1},
     }
 
@@ -118,7 +118,7 @@ def contents(folder):
     }
     state = {
         str(file.relative_to(folder)): {
-            k: v for k, v in json.loads(file.read_text()).items() if k != "cpu_seconds"
+            k: v for k, v in json.loads(file.read_text()).items() if k not in ("cpu_seconds", "seconds")
         }
         for file in sorted(folder.rglob("state.json"))
     }

@@ -16,8 +16,11 @@ def command(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Weight to fit under; the model's own by default.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Seeds to fit on; half as many others decide.")] = 512,
-    starts: Annotated[int, typer.Option("--starts", help="Starts that are explored.")] = 4,
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds to fit on; half as many others decide.")] = 96,
+    starts: Annotated[int, typer.Option("--starts", help="Starts that are explored.")] = 2,
+    iterations: Annotated[
+        int, typer.Option("--iterations", help="For exploring a start; later stages take more.")
+    ] = 6,
     chunk: Annotated[
         int | None, typer.Option("--chunk", help="Seeds at a time; what fits by default.")
     ] = None,
@@ -52,6 +55,7 @@ def command(
             out=out,
             seeds=seeds,
             starts=starts,
+            iterations=iterations,
             seed=seed,
             chunk=chunk,
             progress=told,

@@ -25,6 +25,7 @@ from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.learn.denoising import Denoising, Losses, Metric, distance
 from perrin.learn.laws import Law
+from perrin.learn.learned_weight import weighted
 from perrin.learn.weighting import Weight
 from perrin.process import levels
 from perrin.process.levels import expand
@@ -84,7 +85,7 @@ class Consistency:
         found = student(x, level, condition).mean
         assert isinstance(found, Tensor)
         error = distance(found, self.target(student, x, level, condition), self.metric)
-        return Losses(self.weight(level).to(error) * error, level, error)
+        return Losses(weighted(self.weight, level, error), level, error)
 
     @torch.no_grad()
     def target(self, student: Denoiser, x: Tensor, level: Tensor, condition: Condition) -> Tensor:

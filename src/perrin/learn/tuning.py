@@ -31,13 +31,13 @@ from perrin.sample.running import prior
 
 Progress = Callable[[int, int, str], None]
 """(steps done, steps in all, a note)."""
-Stages = tuple[tuple[float, int], ...]
+Stages = tuple[tuple[float, float], ...]
 
 RULES = ("dpmpp_2m", "unipc_2", "ddim")
-EXPLORING: Stages = ((10.0, 6), (3.0, 6))
-REFINING: Stages = ((3.0, 10), (1.0, 8))
-POLISHING: Stages = ((1.0, 10), (0.3, 15))
-"""Stages of `least_squares.minimise`."""
+EXPLORING: Stages = ((10.0, 0.5), (3.0, 0.5))
+REFINING: Stages = ((3.0, 0.75), (1.0, 0.75))
+POLISHING: Stages = ((1.0, 0.75), (0.3, 1.25))
+"""Stages of `least_squares.minimise`, their steps in units of `iterations`."""
 KEPT = 3
 FEW = (64, 256)
 """Least and most seeds on which starts are explored and refined; a quarter of all in between."""
@@ -106,6 +106,7 @@ def tune(
     condition: Conditions = None,
     guidance: float | None = None,
     starts: int = 24,
+    iterations: int = 12,
     finest: float | None = None,
     tolerance: float = 3e-4,
     chunk: int | None = None,
@@ -122,6 +123,7 @@ def tune(
         condition: tensors [M, ...], the distribution of conditions: row i % M belongs to seed i.
         guidance: weight of classifier-free guidance to fit under; None or 1 for none.
         starts: how many starts are explored, the plan's own among them.
+        iterations: for exploring a start; refining takes one and a half and polishing two times as many.
         finest: the last level that the denoiser may be asked, beyond the plan's own; 12 by default.
         tolerance: of the fine solution, relative to the states.
         chunk: seeds at a time; by default what keeps derivatives small, halved when memory runs out.
@@ -134,8 +136,9 @@ def tune(
     Raises:
         PerrinError: a stochastic plan, a fine solution that does not converge, or a chunk that memory cannot hold.
     """
-    if seeds < 2 or starts < 1:
-        raise PerrinError(f"seeds = {seeds} must be at least 2 and starts = {starts} at least 1")
+    for name, value, least in (("seeds", seeds, 2), ("starts", starts, 1), ("iterations", iterations, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise PerrinError(f"{name} = {value!r} must be a whole number of at least {least}")
     table = HistoryTable.of(plan)
     if guidance is not None and guidance != 1:
         denoiser = ClassifierFree(denoiser, guidance)
@@ -146,7 +149,7 @@ def tune(
     unseen = replace(
         whole, start=whole.start[rest], target=whole.target[rest], condition=_rows(whole.condition, rest)
     )
-    found = _search(problem, starts, seed, progress)
+    found = _search(problem, starts, iterations, seed, progress)
     before, after = unseen.errors(_own(table)), unseen.errors(found)
     if not (_median(after) < _median(before) and after.mean() <= before.mean()):
         return plan
@@ -227,13 +230,16 @@ def _fitting(problem: Match, asked: bool) -> Match:
         return replace(problem, chunk=size)
 
 
-def _search(problem: Match, starts: int, seed: int, progress: Progress | None) -> Tensor:
+def _search(problem: Match, starts: int, iterations: int, seed: int, progress: Progress | None) -> Tensor:
     """The parameters of the best valley."""
-    counts = {stages: sum(steps for _, steps in stages) for stages in (EXPLORING, REFINING, POLISHING)}
+    exploring, refining, polishing = (
+        [(tail, max(1, round(share * iterations))) for tail, share in stages]
+        for stages in (EXPLORING, REFINING, POLISHING)
+    )
     kept = min(KEPT, 1 + starts // 4)
-    total, done = starts * counts[EXPLORING] + kept * counts[REFINING] + counts[POLISHING], 0
+    total, done = starts * _steps(exploring) + kept * _steps(refining) + _steps(polishing), 0
 
-    def refined(on: Match, v: Tensor, stages: Stages, what: str) -> tuple[Tensor, Tensor]:
+    def refined(on: Match, v: Tensor, stages: list[tuple[float, int]], what: str) -> tuple[Tensor, Tensor]:
         nonlocal done
         count = 0
 
@@ -245,14 +251,18 @@ def _search(problem: Match, starts: int, seed: int, progress: Progress | None) -
                 progress(done + count, total, note)
 
         found = least_squares.minimise(on, v, stages=stages, told=told)
-        done += counts[stages]
+        done += _steps(stages)
         return found
 
     few = problem.first(min(FEW[1], max(FEW[0], len(problem.start) // 4)))
-    pool = [refined(few, v, EXPLORING, "exploring") for v in _starts(few, starts, seed)]
+    pool = [refined(few, v, exploring, "exploring") for v in _starts(few, starts, seed)]
     best = _ranked(pool)[:kept]
-    best = _ranked([refined(few, v, REFINING, "refining") for v, _ in best])
-    return refined(problem, best[0][0], POLISHING, "polishing")[0]
+    best = _ranked([refined(few, v, refining, "refining") for v, _ in best])
+    return refined(problem, best[0][0], polishing, "polishing")[0]
+
+
+def _steps(stages: list[tuple[float, int]]) -> int:
+    return sum(steps for _, steps in stages)
 
 
 def _ranked(pool: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perrin.contracts import Batch, Codec, Dataset, Item
+from perrin.contracts import AugmentsStates, Batch, Codec, Dataset, Item
 from perrin.learn.denoising import stratified
 from perrin.sample.noise import seed_of, seed_tensor, uniforms
 
-CACHE_BYTES = 512 * 2**20
+CACHE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Portion:
 class Batches:
     """Reads, encodes and prefetches; `batches(step)` is this process's part of the batch of that step.
 
-    States are kept in memory where they fit and no augmentation changes them; otherwise items are read and encoded
-    by threads, one step ahead.
+    States are kept in memory where they fit and augmentation, if any, acts on states; otherwise items are read and
+    encoded by threads, one step ahead.
     """
 
     def __init__(
@@ -56,10 +56,12 @@ class Batches:
         self.ahead: tuple[int, Future[Portion]] | None = None
         self.reader = ThreadPoolExecutor(1)
         self.orders: dict[int, np.ndarray] = {}
+        self.turning = codec if isinstance(codec, AugmentsStates) and codec.augments_states else None
         self.cache = self._load() if self._fits() else None
 
     def _fits(self) -> bool:
-        return not self.codec.augments and 4 * math.prod(self.codec.shape) * len(self.dataset) <= CACHE_BYTES
+        fixed = not self.codec.augments or self.turning is not None
+        return fixed and 4 * math.prod(self.codec.shape) * len(self.dataset) <= CACHE_BYTES
 
     def _load(self) -> Batch:
         parts = []
@@ -106,12 +108,23 @@ class Batches:
             # whole rows at a time: several times faster than indexing
             condition = {n: v.index_select(0, rows) for n, v in (self.cache.condition or {}).items()} or None
             batch = Batch(self.cache.state.index_select(0, rows), condition)
+            if self.codec.augments and self.turning is not None:
+                batch = Batch(self.turning.augmented(batch.state, self._augmentation(step)), condition)
         else:
-            augmentation = [seed_of((self.seed, step), "", "augment", i) for i in self.mine]
-            batch = self.codec.encode(self._read(indices), augmentation)
+            batch = self.codec.encode(self._read(indices), self._augmentation(step))
         return Portion(batch, seed_tensor(seeds), u, indices)
+
+    def _augmentation(self, step: int) -> list[int]:
+        return [seed_of((self.seed, step), "", "augment", i) for i in self.mine]
 
     def close(self) -> None:
         """Stop the threads."""
         self.reader.shutdown(wait=True, cancel_futures=True)
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def uploaded(value: Tensor, device: str) -> Tensor:
+    """A tensor on a device; to a GPU from page-locked memory, which a running step does not hold up."""
+    if not device.startswith("cuda") or value.is_cuda:
+        return value.to(device)
+    return value.pin_memory().to(device, non_blocking=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from perrin.process.state import map_leaves
 from perrin.saving import load_weights
 from perrin.training import checkpoint
 from perrin.training.averaging import choose, snapshot
-from perrin.training.batches import Batches, Portion
+from perrin.training.batches import Batches, Portion, uploaded
 from perrin.training.distributed import Group
 from perrin.training.ema import PowerEMA
 from perrin.training.interruption import interruptible
@@ -39,6 +40,18 @@ from perrin.training.validation import Validation
 
 DIVERGED = 100.0
 """A smoothed loss so many times its smallest value is no longer training."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was begun: its number, the items of its batch and their losses [B], the mean, gradient norm, rate."""
+
+    step: int
+    indices: list[int]
+    losses: Tensor
+    loss: Tensor
+    norm: Tensor
+    rate: float
 
 
 class Trainer:
@@ -91,6 +104,11 @@ class Trainer:
         self.validation = Validation(held, setup, self.options.seed) if held is not None else None
         self.log = Log(folder / "log.jsonl")
         self.step, self.spent, self.smooth, self.least = 0, setup.spent, math.nan, math.inf
+        self.elapsed = 0.0
+        # an accelerator works on while the host looks at the step before; sharded steps cannot be withheld
+        self.lags = torch.device(group.device).type != "cpu" and not self.sharded
+        self.taken: Taken | None = None
+        self.line: dict[str, Any] = {}
 
     def weights(self) -> dict[str, Tensor]:
         """The network's own tensors, by name."""
@@ -126,6 +144,7 @@ class Trainer:
             raise PerrinError(f"{self.folder} holds no training state to resume from")
         facts = checkpoint.load(state, self.state(), self.optimiser, self.ema)
         self.step, self.spent = int(facts["step"]), float(facts["cpu_seconds"])
+        self.elapsed = float(facts.get("seconds", 0.0))
         self.precision = facts["precision"]  # "auto" may mean another one on this machine
         self.smooth = math.nan if facts["smooth"] is None else facts["smooth"]
         self.least = math.inf if facts["least"] is None else facts["least"]
@@ -152,13 +171,16 @@ class Trainer:
         return self._finish()
 
     def _loop(self, interrupted: Callable[[], bool]) -> None:
-        clock = time.process_time() - self.spent
+        if self.options.compile:
+            self._compile()
+        cpu, wall = time.process_time() - self.spent, time.monotonic() - self.elapsed
         last = self.finished()
         while not last:
-            line = self.advance()
-            self.spent = self._shared(time.process_time() - clock)
+            self.advance()
+            self.spent = self._shared(time.process_time() - cpu, self.options.cpu_seconds)
+            self.elapsed = self._shared(time.monotonic() - wall, self.options.seconds)
             last = self.finished()
-            self._report(line, last)
+            self._report(last)
             if self.group.any(interrupted()):
                 self.save()
                 raise KeyboardInterrupt(
@@ -167,25 +189,33 @@ class Trainer:
             if self._due(self.options.save_every, 8) and not last:
                 self.save()
 
-    def _shared(self, seconds: float) -> float:
+    def _compile(self) -> None:
+        """Gradients of the next step, thrown away: a budget is for training, and compiling takes a minute of it."""
+        self._backward(self.batches(self.step))
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _shared(self, seconds: float, budget: float | None) -> float:
         """The mean over processes where a budget makes it matter: all must take the same rates and stop together."""
-        if self.options.cpu_seconds is None:
+        if budget is None:
             return seconds
         return float(self.group.mean(torch.tensor(seconds, device=self.group.device)))
 
     def finished(self) -> bool:
-        """Whether the steps or the budget are used up."""
-        budget = self.options.cpu_seconds
-        return self.step >= self.options.steps or (budget is not None and self.spent >= budget)
+        """Whether the steps or a budget are used up."""
+        return self.step >= self.options.steps or max(self._shares()) >= 1
 
     def _due(self, every: int | None, parts: int) -> bool:
         return self.step % (every or max(1, self.options.steps // parts)) == 0
 
     def done(self) -> float:
-        """The share of training that is over, by its steps or by what preparing has left of its budget."""
-        budget, before = self.options.cpu_seconds, self.setup.spent
-        share = 0.0 if budget is None else (self.spent - before) / (budget - before)
-        return max(self.step / self.options.steps, share)
+        """The share of training that is over, by its steps or by what preparing has left of its budgets."""
+        return max(self.step / self.options.steps, *self._shares())
+
+    def _shares(self) -> list[float]:
+        """How much of each budget is used up; 0 of one that is not set."""
+        cpu, wall, before = self.options.cpu_seconds, self.options.seconds, self.setup.spent
+        of_cpu = 0.0 if cpu is None else (self.spent - before) / (cpu - before)
+        return [of_cpu, 0.0 if wall is None else self.elapsed / wall]
 
     def rate(self) -> float:
         """Learning rate of the next step: linear warm-up, then linear decay over the last part of training."""
@@ -194,8 +224,8 @@ class Trainer:
         fall = (1 - done) / o.decay if o.decay else 1.0
         return o.lr * max(0.0, min(1.0, rise, fall))
 
-    def advance(self) -> dict[str, Any]:
-        """One step; returns its line for the log."""
+    def advance(self) -> None:
+        """One step; where it `lags`, what is watched of it is looked at in the next one."""
         portion = self.batches(self.step)
         rate = self.rate()
         for settings in self.optimiser.param_groups:
@@ -206,13 +236,27 @@ class Trainer:
             assert parameter.grad is not None
             parameter.grad = self.group.mean(parameter.grad)
         norm = whole(nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.options.clip or math.inf))
-        loss = float(self.group.mean(losses.value.mean()))
-        self._watch(portion, losses, loss, float(norm))
+        loss = self.group.mean(losses.value.mean())
+        self.settle()
+        self.taken = Taken(self.step + 1, portion.indices, losses.value, loss, norm, rate)
+        if (
+            self.lags
+        ):  # no step is taken where this is 1, so that what is found a step late has ruined nothing
+            self.optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
+        else:
+            self.settle()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self.ema.update(self.weights(), self.step)
-        return {"step": self.step, "loss": loss, "lr": rate, "grad_norm": float(norm)}
+
+    def settle(self) -> None:
+        """Look at the newest step, once: `line` is then its line for the log."""
+        taken, self.taken = self.taken, None
+        if taken is not None:
+            loss, norm = float(taken.loss), float(taken.norm)
+            self._watch(taken, loss, norm)
+            self.line = {"step": taken.step, "loss": loss, "lr": taken.rate, "grad_norm": norm}
 
     def _backward(self, portion: Portion) -> Losses:
         """Gradients of the mean loss of the batch, in `accumulate` parts."""
@@ -220,7 +264,7 @@ class Trainer:
         parts = torch.arange(count).chunk(self.options.accumulate)
         values = []
         for index, rows in enumerate(parts):
-            losses = self._losses(portion, rows)
+            losses = self._losses(portion, slice(int(rows[0]), int(rows[-1]) + 1))
             weight = len(rows) / count
             ddp = isinstance(self.module, DistributedDataParallel)
             if ddp and index < len(parts) - 1:
@@ -237,46 +281,50 @@ class Trainer:
             return losses.value.detach()
         return (self.learned.base(losses.level).to(losses.error) * losses.error).detach()
 
-    def _losses(self, portion: Portion, rows: Tensor) -> Losses:
+    def _losses(self, portion: Portion, rows: slice) -> Losses:
         device = self.group.device
-        state = map_leaves(lambda v: v[rows].to(device), portion.batch.state)
-        condition = {n: v[rows].to(device) for n, v in (portion.batch.condition or {}).items()} or None
+        state = map_leaves(lambda v: uploaded(v[rows], device), portion.batch.state)
+        condition = {n: uploaded(v[rows], device) for n, v in (portion.batch.condition or {}).items()} or None
+        seeds, u = uploaded(portion.seeds[rows], device), uploaded(portion.u[rows], device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             objective = self.setup.objective
             if isinstance(objective, Consistency):
                 objective = objective.at(self.done())
-            return objective(self.module, state, condition, portion.seeds[rows], portion.u[rows])
+            return objective(self.module, state, condition, seeds, u)
 
-    def _watch(self, portion: Portion, losses: Losses, loss: float, norm: float) -> None:
-        """Stop before a step that would ruin the weights.
+    def _watch(self, taken: Taken, loss: float, norm: float) -> None:
+        """Stop before a step that would ruin the weights, or after one that was not taken.
 
         Raises:
             PerrinError: with the step and the items that caused it.
         """
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            bad = (~torch.isfinite(losses.value)).nonzero().flatten().tolist() or range(len(portion.indices))
-            names = [str(self.setup.data.train[portion.indices[i]]["name"]) for i in list(bad)[:5]]
+            bad = (~torch.isfinite(taken.losses)).nonzero().flatten().tolist() or range(len(taken.indices))
+            names = [str(self.setup.data.train[taken.indices[i]]["name"]) for i in list(bad)[:5]]
             raise PerrinError(
-                f"the loss became {loss} (gradient norm {norm}) at step {self.step + 1}, with items {', '.join(names)}; "
+                f"the loss became {loss} (gradient norm {norm}) at step {taken.step}, with items {', '.join(names)}; "
                 f"the last saved state is untouched: look at these items, or lower training.lr"
             )
         self.smooth = loss if math.isnan(self.smooth) else 0.98 * self.smooth + 0.02 * loss
         self.least = min(self.least, self.smooth)
         if self.smooth > DIVERGED * self.least:
             raise PerrinError(
-                f"training diverged by step {self.step + 1}: the loss is {self.smooth / self.least:.0f} times its "
+                f"training diverged by step {taken.step}: the loss is {self.smooth / self.least:.0f} times its "
                 f"smallest value; lower training.lr ({self.options.lr})"
             )
 
-    def _report(self, line: dict[str, Any], last: bool) -> None:
+    def _report(self, last: bool) -> None:
+        due = self._due(None, 200) or last
+        if due:
+            self.settle()  # in every process, as each has watched the same figures
         judged = self.validation is not None and (self._due(self.options.validate_every, 10) or last)
         kept = self._due(None, self.options.snapshots) or last
         drawn = self.options.sample_every and (self.step % self.options.sample_every == 0 or last)
         ema = self.ema.whole() if judged or kept or drawn else self.ema  # by all processes
         if not self.group.first:
             return
-        if self._due(None, 200) or last:
-            self.log.write(**line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
+        if due:
+            self.log.write(**self.line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
         if judged and self.validation is not None:
             value = self.validation.of(self.apart(), ema.averages[self.options.ema[0]])
             self.log.write(step=self.step, validation=value)
@@ -299,10 +347,12 @@ class Trainer:
 
     def save(self) -> None:
         """Write the training state, and the model as it stands."""
+        self.settle()
         state, optimiser, ema = whole(self.state()), whole(self.optimiser.state_dict()), self.ema.whole()
         if self.group.first:
             facts = {
                 "cpu_seconds": self.spent,
+                "seconds": self.elapsed,
                 "smooth": None if math.isnan(self.smooth) else self.smooth,
                 "least": None if math.isinf(self.least) else self.least,
                 "torch": torch.__version__,

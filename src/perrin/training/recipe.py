@@ -39,10 +39,11 @@ class _Section(BaseModel):
 
 
 class Training(_Section):
-    """How to train. A budget of CPU-seconds ends training before `steps` where it is given."""
+    """How to train. A budget, of CPU-seconds or of seconds on the clock, ends training before `steps` where it is given."""
 
     steps: int = Field(10_000, ge=1)
     cpu_seconds: float | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0)
     batch: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.99)

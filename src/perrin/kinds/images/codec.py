@@ -19,7 +19,7 @@ from perrin.contracts import Batch, Dataset, Item, Lattice
 from perrin.errors import PerrinError
 from perrin.kinds.conditions import label_condition
 from perrin.kinds.images import gallery
-from perrin.kinds.images.framing import Crop, Flip, frame
+from perrin.kinds.images.framing import Crop, Flip, frame, mirrored
 from perrin.kinds.images.pixels import channels_of, with_channels
 from perrin.kinds.labels import find_label
 from perrin.kinds.spread import sigma_data
@@ -100,6 +100,18 @@ class ImageCodec:
     def augments(self) -> bool:
         """Whether seeds change what `encode` gives."""
         return self.crop == "random" or self.flip != "none"
+
+    @property
+    def augments_states(self) -> bool:
+        """Whether `augmented` does all that seeds do in `encode`: flips, but no crops."""
+        return self.crop == "centre"
+
+    def augmented(self, state: Tensor, seeds: Sequence[int]) -> Tensor:
+        """States [B, C, H, W] that were encoded without seeds, flipped as each item's seed says."""
+        chosen = torch.tensor([mirrored(self.flip, seed) for seed in seeds])
+        for axis, flipped in zip((-1, -2), chosen.reshape(-1, 2, 1, 1, 1).unbind(1), strict=True):
+            state = torch.where(flipped, state.flip(axis), state) if bool(flipped.any()) else state
+        return state
 
     def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
         """uint8 images of any size to states `[B, C, H, W]`; crop and flip follow each item's seed."""

@@ -27,15 +27,17 @@ def frame(
     Without a seed nothing is random: centre crop, no flip. Each draw has its own place in the seed's stream,
     so switching the crop on does not change the flips.
     """
-    right, down, across, up = (0.5, 0.5, 1.0, 1.0) if seed is None else _draws(seed)
-    if crop == "centre":
-        right = down = 0.5
+    right, down = (0.5, 0.5) if seed is None or crop == "centre" else _draws(seed)[:2]
+    across, up = (False, False) if seed is None or flip == "none" else mirrored(flip, seed)
     framed = pixels if pixels.shape[:2] == size else _cover(pixels, size, right, down)
-    if flip in ("horizontal", "both") and across < 0.5:
-        framed = framed[:, ::-1]
-    if flip in ("vertical", "both") and up < 0.5:
-        framed = framed[::-1]
-    return framed
+    framed = framed[:, ::-1] if across else framed
+    return framed[::-1] if up else framed
+
+
+def mirrored(flip: Flip, seed: int) -> tuple[bool, bool]:
+    """Whether the item of that seed is mirrored left to right, and upside down."""
+    across, up = _draws(seed)[2:]
+    return flip in ("horizontal", "both") and across < 0.5, flip in ("vertical", "both") and up < 0.5
 
 
 def _draws(seed: int) -> list[float]:
