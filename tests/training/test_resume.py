@@ -31,7 +31,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 RECIPES = {
     "held in memory": lambda folder: points_recipe(write_points(folder)),
-    "flipped and prefetched": lambda folder: images_recipe(write_images(folder)),
+    "cropped and prefetched": lambda folder: images_recipe(write_images(folder)),
+    "flipped in memory": lambda folder: {**images_recipe(write_images(folder)), "codec": {"flip": "both"}},
     "under a learned weight": lambda folder: learned_recipe(write_points(folder), accumulate=2),
     "accumulated, sampled and without validation": lambda folder: points_recipe(
         write_points(folder), accumulate=2, sample_every=4, validation=0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -97,11 +98,7 @@ class HistoryTable:
     def rising(self, highest: float) -> bool:
         """Whether the levels rise from the start and none is above `highest`."""
         path = [self.start, *self.told.tolist()]
-        return (
-            all(a < b for a, b in zip(path[1:], path[2:], strict=False))
-            and path[0] <= path[1]
-            and path[-1] <= highest
-        )
+        return all(a < b for a, b in pairwise(path[1:])) and path[0] <= path[1] and path[-1] <= highest
 
     def plan(self, fitted: dict[str, Any] | None = None) -> Plan:
         """The table as a plan: x_k moved to x_{k+1}, with all predictions kept."""

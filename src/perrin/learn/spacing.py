@@ -98,7 +98,7 @@ def _trajectories(
 
 
 def _flat(state: State) -> Tensor:
-    return torch.cat([leaf.to(torch.float64).flatten(1) for leaf in leaves(state).values()], 1)
+    return torch.cat([leaf.to("cpu", torch.float64).flatten(1) for leaf in leaves(state).values()], 1)
 
 
 def _coefficients(level: float) -> tuple[float, float]:
