@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "steps"))  # the judge of all benchmarks of steps
 from parts import Clock, OutOfTime, train
+from quality import Quality, once
 from returned import hand_back
 from speed import device_name, draw, operations, sampling_rate, utilisation
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "steps"))  # the judge of all benchmarks of steps
-from quality import Quality, once
-
 import perrin
+from perrin.api import Run
 from perrin.errors import PerrinError
 from perrin.learn.spacing import spaced
 from perrin.model import Model
@@ -42,6 +43,7 @@ class Scale:
         sections: laid over the recipe; items: of the data, all where None.
         samples, batch: to draw and to judge; evaluations: of the table.
         tuning: evaluations -> (seeds, starts) of `perrin.tune`.
+        compiled: whether the network that samples is; a small CPU takes ten minutes for that.
     """
 
     sections: dict[str, Any]
@@ -50,19 +52,28 @@ class Scale:
     batch: int
     evaluations: tuple[int, ...]
     tuning: dict[int, tuple[int, int]]
+    compiled: bool = True
 
 
 FULL = Scale({}, None, 10_000, 500, (2, 4, 6, 10, 35), {2: (512, 8), 4: (256, 6), 6: (128, 4), 10: (64, 1)})
 SMOKE = Scale(
     {
         "net": {"channels": 16, "multipliers": [1, 2], "blocks": 1, "attention": 1},
-        "training": {"seconds": 20, "batch": 32, "validation": 20, "threads": 1, "precision": "float32"},
+        "training": {
+            "seconds": 20,
+            "batch": 32,
+            "validation": 20,
+            "threads": 1,
+            "precision": "float32",
+            "compile": False,
+        },
     },
     400,
     60,
     20,
     (2, 4),
     {2: (4, 1)},
+    compiled=False,
 )
 
 
@@ -80,7 +91,7 @@ class Study:
 
     def fast(self) -> Model:
         """The same, compiled."""
-        return self.model().compile()
+        return self.model().compile() if self.scale.compiled else self.model()
 
     @property
     def quality(self) -> Quality:
@@ -101,7 +112,7 @@ class Study:
 
     def speeds(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         """Of training, and of sampling at every number of evaluations."""
-        recipe, name = perrin.Run(self.folder).recipe, device_name(self.given.device)
+        recipe, name = Run(self.folder).recipe, device_name(self.given.device)
 
         def training() -> dict[str, Any]:
             flops = operations(self.model().design, recipe.training.batch)

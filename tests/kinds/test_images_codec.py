@@ -88,6 +88,15 @@ def test_augmentation_is_a_function_of_the_seed_alone(noise):
     assert not torch.equal(together, codec.encode(pictures).state)
 
 
+@pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "both"])
+def test_states_are_flipped_as_their_items_would_have_been(flip):
+    pixels = items(*np.random.default_rng(0).integers(0, 256, (16, 4, 6, 3), np.uint8))
+    codec, seeds = ImageCodec((3, 4, 6), None, 0.5, flip=flip), list(range(-8, 8))
+    assert codec.augments_states
+    assert torch.equal(codec.augmented(codec.encode(pixels).state, seeds), codec.encode(pixels, seeds).state)
+    assert not ImageCodec((3, 4, 6), None, 0.5, crop="random", flip=flip).augments_states
+
+
 def test_every_flip_happens_about_half_of_the_time(noise):
     pixels = noise(4, 4)
     views = {"same": pixels, "across": pixels[:, ::-1], "down": pixels[::-1], "both": pixels[::-1, ::-1]}

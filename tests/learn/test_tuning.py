@@ -190,7 +190,8 @@ def errors(plan, denoiser, count=400):
 @pytest.fixture(scope="module")
 def tuned():
     plan = make_plan("dpmpp_2m", vp(), **WIDE)
-    return plan, tune(plan, mixture(), shape=(3,), seeds=64, starts=2)
+    facts = {"model": "abc", "guidance": 1.5}  # of a denoiser that is guided already
+    return plan, tune(plan, mixture(), shape=(3,), seeds=64, starts=2, facts=facts)
 
 
 def test_a_fitted_plan_is_far_better_on_seeds_that_it_has_not_seen(tuned):
@@ -203,7 +204,8 @@ def test_a_fitted_plan_is_far_better_on_seeds_that_it_has_not_seen(tuned):
 
 def test_it_says_what_it_was_fitted_to_and_keeps_that_in_its_file(tuned, tmp_path):
     plan, better = tuned
-    assert better.fitted["guidance"] == 1.0
+    assert better.fitted["guidance"] == 1.5
+    assert better.fitted["model"] == "abc"
     assert better.fitted["seeds"] == 64
     assert better.fitted["median"][1] < better.fitted["median"][0]
     better.save(tmp_path / "plan.json")

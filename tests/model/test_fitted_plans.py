@@ -137,6 +137,22 @@ def test_a_damaged_plan_is_one_clear_line(folder, tmp_path):
         perrin.load(copy).sample(1, steps=5)
 
 
+def test_the_plan_of_a_model_with_classes_says_the_guidance_that_it_was_fitted_under(tmp_path, monkeypatch):
+    asked = {}
+
+    def fit(plan, denoiser, **options):
+        asked.update(options, denoiser=denoiser)
+        moved = HistoryTable.of(plan)
+        return moved.replaced(moved.vector()).plan({"guidance": 1.0, **options["facts"]})
+
+    monkeypatch.setattr("perrin.fitting.fit", fit)
+    model = perrin.load(image_model().save(tmp_path / "model"))  # guided by 2
+    assert perrin.tune(model, 3).plan.fitted["guidance"] == 2.0
+    assert asked["denoiser"].weight == 2.0
+    assert asked["condition"]["label"].tolist() == list(range(10))
+    assert perrin.tune(model, 3, guidance=1.0).plan.fitted["guidance"] == 1.0
+
+
 def test_a_model_without_a_folder_must_be_told_where(tmp_path):
     with pytest.raises(PerrinError, match="no folder to keep the plan in"):
         perrin.tune(point_model(), 3, **FEW)

@@ -40,6 +40,36 @@ class Augmenting(Plain):
     augments = True
 
 
+class Turning(Augmenting):
+    """Turns the sign of the states of odd seeds, and can do so without the items."""
+
+    augments_states = True
+
+    def encode(self, items, seeds=None):
+        plain = super().encode(items)
+        return plain if seeds is None else Batch(self.augmented(plain.state, seeds), plain.condition)
+
+    def augmented(self, state, seeds):
+        return torch.where(torch.tensor(seeds)[:, None] % 2 == 0, state, -state)
+
+
+def test_states_that_can_be_augmented_themselves_are_read_once_and_are_what_reading_would_give():
+    data = Numbers()
+    kept, read = Batches(data, Turning(), size=5, seed=3), Batches(Numbers(), Turning(), size=5, seed=3)
+    read.cache = None
+    readings = len(data.readers)
+    signs = set()
+    for step in range(8):
+        one, other = kept(step), read(step)
+        assert torch.equal(one.batch.state, other.batch.state)
+        assert torch.equal(one.batch.condition["label"], other.batch.condition["label"])
+        signs |= set(one.batch.state.sign().flatten().tolist())
+    assert {-1.0, 1.0} <= signs
+    assert len(data.readers) == readings == 20
+    kept.close()
+    read.close()
+
+
 @pytest.mark.parametrize("codec", [Plain(), Augmenting()])
 def test_a_batch_is_a_function_of_its_step(codec):
     """In memory or read anew, in any order: the same items, each once an epoch."""

@@ -47,7 +47,7 @@ def linearise(
     denoiser: Denoiser,
     start: Tensor,
     condition: Conditions = None,
-    tangents_at_once: int = 16,
+    tangents_at_once: int = 8,
 ) -> tuple[Tensor, Tensor]:
     """The result of the table and its derivatives.
 

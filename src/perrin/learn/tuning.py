@@ -41,8 +41,9 @@ POLISHING: Stages = ((1.0, 0.75), (0.3, 1.25))
 KEPT = 3
 FEW = (64, 256)
 """Least and most seeds on which starts are explored and refined; a quarter of all in between."""
-TANGENT_BYTES = 2**26
-"""Default memory for the derivatives of a chunk of seeds."""
+TANGENT_BYTES, MOST = {"cpu": 2**23, "cuda": 2**28}, {"cpu": 32, "cuda": 256}
+"""Default memory for the derivatives of a chunk, and its most seeds. Larger blocks than these the CPU's allocator takes
+from the system and gives back each time, which costs as much as the arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ def tune(
         return plan
     return table.replaced(found).plan(
         {
+            "guidance": 1.0 if guidance is None else float(guidance),
             **(facts or {}),
             "start": {"rule": plan.rule, "grid": [v if math.isfinite(v) else str(v) for v in plan.grid]},
-            "guidance": 1.0 if guidance is None else float(guidance),
             "seeds": seeds,
             "median": [_median(before), _median(after)],
             "root_mean_square": [math.sqrt(before.mean()), math.sqrt(after.mean())],
@@ -187,7 +188,7 @@ def _match(
         index = torch.arange(count)
         condition = {name: value[index % sizes[name]].to(device) for name, value in condition.items()}
     highest = max(12.0 if finest is None else finest, float(table.told[-1]))
-    size = chunk or _default_chunk(table, shape)
+    size = chunk or _default_chunk(table, shape, start.device)
     made = _fitting(Match(table, denoiser, start, start, condition, highest, size), chunk is not None)
     target, _ = solve(
         denoiser,
@@ -201,9 +202,10 @@ def _match(
     return replace(made, target=target)
 
 
-def _default_chunk(table: HistoryTable, shape: tuple[int, ...]) -> int:
+def _default_chunk(table: HistoryTable, shape: tuple[int, ...], device: torch.device) -> int:
     numbers = len(table.vector()) * table.evaluations * math.prod(shape)
-    return max(1, min(256, TANGENT_BYTES // (8 * numbers)))
+    kind = device.type if device.type in MOST else "cuda"
+    return max(1, min(MOST[kind], TANGENT_BYTES[kind] // (8 * numbers)))
 
 
 def _fitting(problem: Match, asked: bool) -> Match:
