@@ -239,9 +239,8 @@ class Trainer:
         loss = self.group.mean(losses.value.mean())
         self.settle()
         self.taken = Taken(self.step + 1, portion.indices, losses.value, loss, norm, rate)
-        if (
-            self.lags
-        ):  # no step is taken where this is 1, so that what is found a step late has ruined nothing
+        if self.lags:
+            # no step is taken where this is 1, so that what is found a step late has ruined nothing
             self.optimiser.found_inf = (~(loss.isfinite() & norm.isfinite())).float()  # type: ignore[attr-defined]
         else:
             self.settle()
