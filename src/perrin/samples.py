@@ -52,6 +52,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.state)
 
+    @property
+    def tuned(self) -> bool:
+        """Whether a fitted plan drew them."""
+        return "fitted" in self.provenance[0]["plan"]
+
     @cached_property
     def decoded(self) -> list[Any]:
         """The samples in the user's format (images: uint8 arrays)."""

@@ -114,6 +114,25 @@ def test_the_command_writes_the_plan_and_says_so(folder, tmp_path, capsys):
     assert facts["median"][1] < facts["median"][0]
 
 
+def test_the_command_sample_says_that_it_took_a_fitted_plan_or_in_one_line_why_not(folder, tmp_path, capsys):
+    words = ["sample", str(folder), "-n", "2", "--out", str(tmp_path / "points.npy"), "--steps"]
+    assert entry.main([*words, "3"]) == 0
+    assert "by a plan that was tuned for them" in capsys.readouterr().out
+    assert entry.main([*words, "4"]) == 0
+    assert "tuned" not in capsys.readouterr().out
+    plan = json.loads(path_of(folder, 3).read_text())
+    (tmp_path / "other.json").write_text(json.dumps(plan | {"fitted": plan["fitted"] | {"model": "abc"}}))
+    with pytest.warns(UserWarning, match="tuned for model abc") as caught:
+        assert entry.main([*words[:-1], "--plan", str(tmp_path / "other.json")]) == 0
+    ours = next(w for w in caught if "abc" in str(w.message))
+    line = entry.warning_line(ours.message, ours.category, ours.filename, ours.lineno)
+    assert line == (
+        f"perrin: the plan was tuned for model abc, and this is model {perrin.load(folder).hash}; "
+        "it is used all the same\n"
+    )
+    assert "elsewhere.py:3" in entry.warning_line("x", UserWarning, "elsewhere.py", 3)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

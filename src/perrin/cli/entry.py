@@ -11,8 +11,10 @@ import inspect
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -97,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; `argv` defaults to the process's own."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     command = group()
+    shape, warnings.formatwarning = warnings.formatwarning, warning_line
     try:
         with command.make_context("perrin", list(arguments)) as context:  # click's own main would swallow a
             command.invoke(context)  # KeyboardInterrupt together with what it says
@@ -113,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if line is None:
             raise
         return _complain(line, 2, arguments)
+    finally:
+        warnings.formatwarning = shape
     return 0
 
 
@@ -128,6 +133,15 @@ def explanation(error: Exception) -> str | None:
         name = getattr(error, "filename", None)
         return "the disk is full" + (f": {name} was not written" if name else "; make room and run again")
     return None
+
+
+def warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of Perrin's own is one line for the person at the terminal, without the place in the code."""
+    if Path(filename).is_relative_to(Path(perrin.__file__).parent):
+        return f"perrin: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _complain(line: str, code: int, arguments: Sequence[str]) -> int:

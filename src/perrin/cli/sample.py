@@ -97,9 +97,11 @@ def command(
     if animation is not None:
         files.append(_animate(samples, animation))
     if as_json:
-        emit({"files": files, "evaluations_per_sample": samples.evaluations, "model_hash": loaded.hash})
+        facts = {"files": files, "evaluations_per_sample": samples.evaluations, "tuned": samples.tuned}
+        emit(facts | {"model_hash": loaded.hash})
     else:
-        print(f"{n} samples of {samples.evaluations} evaluations: {files[0]}" + _others(files))
+        fitted = " by a plan that was tuned for them" if samples.tuned else ""
+        print(f"{n} samples of {samples.evaluations} evaluations{fitted}: {files[0]}" + _others(files))
 
 
 def _others(files: list[Path]) -> str:
