@@ -70,12 +70,12 @@ def test_a_chunk_that_does_not_fit_is_halved_until_it_does(error, monkeypatch):
 
 
 def test_what_the_machine_really_says_without_memory_is_recognised():
-    from perrin.samples import _out_of_memory
+    from perrin.sample.device import out_of_memory
 
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
-    assert _out_of_memory(caught.value)
-    assert not _out_of_memory(RuntimeError("shape mismatch"))
+    assert out_of_memory(caught.value)
+    assert not out_of_memory(RuntimeError("shape mismatch"))
 
 
 def test_no_memory_for_a_single_one_and_other_errors_are_not_hidden(monkeypatch):
