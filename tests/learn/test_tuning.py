@@ -15,9 +15,9 @@ from perrin.guide import ClassifierFree
 from perrin.learn import tune
 from perrin.learn.history_table import HistoryTable
 from perrin.learn.least_squares import minimise
+from perrin.learn.matching import Match
 from perrin.learn.reference import solve
 from perrin.learn.rollout import linearise, rollout
-from perrin.learn.tuning import Match
 from perrin.process import levels, vp
 from perrin.registry import nets, rules
 from perrin.sample import Plan, make_plan, run
@@ -268,6 +268,8 @@ def test_guidance_and_conditions_are_part_of_the_fit():
         (("ddpm", {}), {}, "draws noise"),
         (("ddim", {}), {"seeds": 1}, "seeds = 1"),
         (("ddim", {}), {"starts": 0}, "starts = 0"),
+        (("ddim", {}), {"chunk": 0}, "chunk = 0"),
+        (("ddim", {}), {"iterations": -1}, "iterations = -1"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(plan, options, says):

@@ -22,6 +22,8 @@ from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.sample.plan import Plan, Row
 
+NOISIEST = -12.0
+"""Stands for a start at pure noise, whose infinite level has no derivative."""
 RULE = "tuned"
 """The name of the rule of a fitted plan; no registered rule gives its table."""
 
@@ -84,6 +86,10 @@ class HistoryTable:
     def vector(self) -> Tensor:
         """The free parameters [K + K (K - 1) / 2]: the told levels, then row by row all coefficients but the newest."""
         return torch.cat([self.told, *(row[:-1] for row in self.mix)])
+
+    def parameters(self) -> Tensor:
+        """The vector from which to fit: an infinite first level as a very noisy one."""
+        return self.vector().clamp(min=NOISIEST) if math.isinf(self.start) else self.vector()
 
     def replaced(self, vector: Tensor) -> HistoryTable:
         """The table with other free parameters."""

@@ -1,6 +1,6 @@
 r"""Robust least squares by Levenberg and Marquardt.
 
-    minimise  sum_i log(1 + e_i^2 / c),      e_i^2 = |r_i|^2 / d
+    minimise  sum_i log(1 + e_i^2 / c),      e_i^2 = |r_i|^2 / d, d entries
 
 Errors over seeds are heavy-tailed: a few seeds near a boundary between two outcomes dominate the mean square. So
 residuals are weighed by 1 / (c + e_i^2), the derivative of the loss (iteratively reweighted Gauss-Newton), and c
@@ -30,7 +30,7 @@ class Problem(Protocol):
         """e_i^2, float64 [N]; inf where the parameters are not allowed."""
 
     def normal(self, v: Tensor, c: float) -> tuple[Tensor, Tensor, Tensor]:
-        """sum w J^T J [P, P], sum w J^T r [P] and e_i^2 [N], with w_i = 1 / (c + e_i^2) / d."""
+        """sum w J^T J [P, P], sum w J^T r [P] and e_i^2 [N], with w_i = 1 / (c + e_i^2)."""
 
 
 def robust(squares: Tensor, c: float) -> float:

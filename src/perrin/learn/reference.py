@@ -9,14 +9,13 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Denoiser
 from perrin.errors import PerrinError
+from perrin.learn.history_table import NOISIEST
 from perrin.learn.rollout import Conditions
 from perrin.sample import make_plan, run
 from perrin.sample.plan import Plan
 
 RULE = "unipc_3"
 FIRST, LAST = 64, 4096
-NOISIEST = -12.0
-"""Where a start at pure noise meets the finite levels."""
 
 
 def reference_plan(start: float, end: float, finest: float, steps: int) -> Plan:
