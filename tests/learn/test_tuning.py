@@ -14,7 +14,7 @@ from perrin.errors import PerrinError
 from perrin.guide import ClassifierFree
 from perrin.learn import tune
 from perrin.learn.history_table import HistoryTable
-from perrin.learn.least_squares import minimise
+from perrin.learn.least_squares import minimise, robust
 from perrin.learn.matching import Match
 from perrin.learn.reference import solve
 from perrin.learn.rollout import linearise, rollout
@@ -224,6 +224,23 @@ def test_chunks_change_nothing_but_rounding():
     for one, other in zip(whole.normal(table.vector(), 0.1), parts.normal(table.vector(), 0.1), strict=True):
         assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
     assert whole.errors(table.vector()) == pytest.approx(parts.errors(table.vector()), rel=1e-9)
+
+
+def test_the_normal_equations_carry_the_gradient_of_the_robust_loss():
+    table, x, c, h = HistoryTable.of(make_plan("dpmpp_2m", vp(), **WIDE)), noise(20, 3), 0.05, 1e-6
+    table = shaken(table)
+    match, v = Match(table, mixture(), x, noise(20, 3, seed=3), None, 20.0, 20), table.vector()
+    hessian, gradient, squares = match.normal(v, c)
+    assert squares == pytest.approx(match.errors(v), rel=1e-12)
+    for i in range(len(v)):
+        step = torch.zeros_like(v)
+        step[i] = h
+        slope = (robust(match.errors(v + step), c) - robust(match.errors(v - step), c)) / (2 * h)
+        # the mean over 20 seeds of log(1 + e^2/c), e^2 a mean over 3 entries
+        assert float(gradient[i]) == pytest.approx(slope * 20 * 3 / 2, rel=1e-4, abs=1e-5)
+    _, slopes = linearise(table, mixture(), x)
+    weighed = slopes / (c + squares)[:, None]
+    assert hessian == pytest.approx(torch.einsum("pbi,qbi->pq", weighed, slopes), rel=1e-9)
 
 
 def test_a_fit_that_unseen_seeds_do_not_confirm_keeps_the_start():

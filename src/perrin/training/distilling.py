@@ -73,6 +73,8 @@ def prepare_distillation(
     Raises:
         PerrinError: a teacher that has gone or changed, a wrong option, or data that cannot be read.
     """
+    if recipe.training.sharding != "none":
+        raise PerrinError("distillation is not sharded; take training.sharding: none")
     extra = dict(recipe.objective.model_extra or {})
     section = Teacher(**check_options(Teacher, recipe.objective.teacher or {}, "objective.teacher"))
     teacher, sampling = section.model(), make_sampling(recipe.sampling)

@@ -22,7 +22,6 @@ from perrin.errors import PerrinError
 from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Losses
 from perrin.learn.learned_weight import companion
-from perrin.learn.trajectory_loss import Trajectory
 from perrin.model import Model
 from perrin.process.state import map_leaves
 from perrin.saving import load_weights
@@ -73,8 +72,6 @@ class Trainer:
             self.denoiser.net.load_state_dict(setup.start)
         self.sharded = self.options.sharding == "fsdp" and group.world > 1
         if self.sharded:
-            if isinstance(setup.objective, Consistency | Trajectory):
-                raise PerrinError("distillation is not sharded; take training.sharding: none")
             shard(self.denoiser.net, group.device)  # first: the optimiser's moments are shared out likewise
         self.learned = companion(setup.objective)
         if self.learned is not None:
