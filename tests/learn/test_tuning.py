@@ -54,19 +54,41 @@ def test_a_rules_plan_and_its_table_with_history_give_the_same_samples(rule, gri
     again.check()
 
 
-def test_whatever_the_parameters_a_point_mass_keeps_signal_and_noise_of_its_level():
-    table = shaken(HistoryTable.of(make_plan("dpmpp_3m", vp(), steps=5)), 0.3)
-    for state, level in zip(point_mass(table.plan()), table.plan().base_levels, strict=True):
+@pytest.mark.parametrize("end", [math.inf, 8.0])
+def test_whatever_the_parameters_a_point_mass_keeps_the_signal_of_its_level_and_ends_where_it_should(end):
+    plan = make_plan("dpmpp_3m", grid=[-10.0, -3.0, -1.0, 0.5, 3.0, end])
+    table = shaken(HistoryTable.of(plan), 0.3)
+    states, at = point_mass(table.plan()), table.plan().base_levels
+    for state, level in zip(states, at, strict=True):
         assert float(state[0, 0]) == pytest.approx(float(levels.alpha(level)), abs=1e-12)
-        assert float(state[0, 1:].norm()) == pytest.approx(float(levels.sigma(level)), abs=1e-12)
+    noise_of = [float(state[0, 1:].norm()) for state in states]
+    assert noise_of[-1] == pytest.approx(float(levels.sigma(end)), abs=1e-12)
+    assert abs(noise_of[2] - float(levels.sigma(at[2]))) > 1e-3  # in between it is the fit's to choose
 
 
-def test_a_plan_whose_first_evaluation_is_told_another_level_says_that_it_is_not_exact():
+def test_a_share_of_the_start_may_vanish():
+    table = HistoryTable.of(make_plan("dpmpp_2m", vp(), steps=4))
+    table, x = (
+        table.replaced(torch.cat([table.told, torch.tensor([0.5, 0.0, -0.1]), table.vector()[7:]])),
+        noise(6, 3),
+    )
+    plan = table.plan()
+    plan.check()
+    assert run(plan, mixture(), seeds=range(6), start=x) == pytest.approx(
+        rollout(table, mixture(), x), abs=1e-12
+    )
+
+
+def test_a_plan_that_tells_another_level_or_noise_than_its_states_have_says_that_it_is_not_exact():
     table = HistoryTable.of(make_plan("ddim", vp(), steps=3))
-    told = shaken(table).plan()
-    assert not told.exact
-    assert told.levels[0] == table.start
-    told.check()
+    assert table.plan().exact
+    for place in (0, 3):  # the first level told, the first share
+        v = table.vector()
+        v[place] += 0.1
+        moved = table.replaced(v).plan()
+        assert not moved.exact
+        assert moved.levels[0] == table.start
+        moved.check()
 
 
 @pytest.mark.parametrize("end", [math.inf, 8.0])
@@ -226,6 +248,19 @@ def test_chunks_change_nothing_but_rounding():
     assert whole.errors(table.vector()) == pytest.approx(parts.errors(table.vector()), rel=1e-9)
 
 
+def test_a_step_past_the_last_level_that_may_be_told_stops_there():
+    table, x = HistoryTable.of(make_plan("dpmpp_2m", vp(), **WIDE)), noise(20, 3)
+    match, v = (
+        Match(table, mixture(), x, noise(20, 3, seed=3), None, float(table.told[-1]), 20),
+        table.vector(),
+    )
+    past = v.clone()
+    past[0], past[3] = v[0] - 1, v[3] + 1
+    assert torch.equal(match.errors(past), match.errors(v))
+    past[2] = v[3] + 1
+    assert bool(match.errors(past).isinf().all())  # two at the last level do not rise
+
+
 def test_the_normal_equations_carry_the_gradient_of_the_robust_loss():
     table, x, c, h = HistoryTable.of(make_plan("dpmpp_2m", vp(), **WIDE)), noise(20, 3), 0.05, 1e-6
     table = shaken(table)
@@ -241,6 +276,15 @@ def test_the_normal_equations_carry_the_gradient_of_the_robust_loss():
     _, slopes = linearise(table, mixture(), x)
     weighed = slopes / (c + squares)[:, None]
     assert hessian == pytest.approx(torch.einsum("pbi,qbi->pq", weighed, slopes), rel=1e-9)
+
+
+def test_unseen_seeds_choose_among_the_polished_plans(monkeypatch):
+    good = HistoryTable.of(make_plan("dpmpp_2m", vp(), steps=4, grid="karras"))
+    v = good.vector()
+    polished = [v + by * torch.eye(len(v), dtype=v.dtype)[5] for by in (0.5, 0.0, 1.0)]  # of the second share
+    monkeypatch.setattr("perrin.learn.tuning._search", lambda *_: polished)
+    found = tune(make_plan("dpmpp_2m", vp(), **WIDE), mixture(), shape=(3,), seeds=16)
+    assert HistoryTable.of(found).shares == pytest.approx(good.shares)
 
 
 def test_a_fit_that_unseen_seeds_do_not_confirm_keeps_the_start():

@@ -2,16 +2,18 @@ r"""A deterministic plan as numbers that can be fitted: every state a mix of the
 
     x_k = p_k x_start + sum_{j < k} c_kj D_j,      D_k = the prediction at x_k, told the level l_k
 
-A point mass (D = c) must keep the noise and the signal of its level. So p_k = sigma_k / sigma_start, and a row's
-sum over D is alpha_k - (sigma_k / sigma_start) alpha_start. What is left free are the levels and all coefficients of
-a row but the newest. The first level is only told: the start is so noisy that a prediction there says little more
-than the mean of the data, and one told a cleaner level says more.
+A point mass (D = c) must keep the signal of its level: a row's sum over D is alpha_k - p_k alpha_start. Its noise,
+p_k sigma_start, is sigma_k in a rule's plan and free here until the last row, since it is not best that the denoiser be
+told as much noise as the state has. For a sharp denoiser the fit keeps more: told less, it decides sooner. What is
+free are the told levels, the shares p_k and all coefficients of a row but the newest. The first level is told in the
+same spirit: the start is so noisy that a prediction there says little more than the mean of the data, and one told a
+cleaner level says more.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -35,12 +37,14 @@ class HistoryTable:
     Attributes:
         start: the level of the start state; end: of the result.
         told: float64 [K], rising, the levels that the denoiser is told.
+        shares: float64 [K - 1], p_1 .. p_{K-1}.
         mix: row k of 1 .. K, float64 [k]: the coefficients of D_0 .. D_{k-1}; the last row gives the result.
     """
 
     start: float
     end: float
     told: Tensor
+    shares: Tensor
     mix: tuple[Tensor, ...]
 
     @staticmethod
@@ -53,12 +57,10 @@ class HistoryTable:
         if plan.stochastic:
             raise PerrinError(f"plan {plan.rule!r} draws noise; only a deterministic plan can be fitted")
         told, rows = _replay(plan)
-        table = HistoryTable(plan.grid[0], plan.grid[-1], told, tuple(r[1 : 1 + k] for k, r in rows))
+        shares = torch.stack([row[0] for _, row in rows])[:-1]
+        table = HistoryTable(plan.grid[0], plan.grid[-1], told, shares, tuple(r[1 : 1 + k] for k, r in rows))
         for k, row in rows:
-            if (
-                abs(float(row[0]) - table.share(k)) > 1e-8
-                or abs(float(row[1:].sum()) - table.total(k)) > 1e-8
-            ):
+            if abs(float(row[0]) - table.share(k)) + abs(float(row[1:].sum()) - table.total(k)) > 1e-8:
                 raise PerrinError(
                     f"plan {plan.rule!r} is not exact on a point mass at evaluation {k}; it cannot be fitted"
                 )
@@ -70,22 +72,31 @@ class HistoryTable:
         return len(self.told)
 
     def level(self, k: int) -> float:
-        """The level of x_k, k = 0 .. K."""
+        """The level whose signal x_k has, k = 0 .. K."""
         if k == 0:
             return self.start
         return self.end if k == self.evaluations else float(self.told[k])
 
     def share(self, k: int) -> float:
-        """p_k, the coefficient of the start state in x_k."""
-        return float(levels.sigma(self.level(k)) / levels.sigma(self.start))
+        """p_k, the coefficient of the start state in x_k; the last is that of the end's level."""
+        if k == self.evaluations:
+            return float(levels.sigma(self.end) / levels.sigma(self.start))
+        return float(self.shares[k - 1])
 
     def total(self, k: int) -> float:
         """The sum of row k that a point mass dictates."""
         return float(levels.alpha(self.level(k)) - self.share(k) * levels.alpha(self.start))
 
+    @property
+    def exact(self) -> bool:
+        """Whether every state has the noise of the level that the denoiser is told, as a check of the point mass asks."""
+        first, noise = levels.sigma(self.start), levels.sigma(self.told[1:])
+        return float(self.told[0]) == self.start and torch.allclose(self.shares * first, noise, 0.0, 1e-11)
+
     def vector(self) -> Tensor:
-        """The free parameters [K + K (K - 1) / 2]: the told levels, then row by row all coefficients but the newest."""
-        return torch.cat([self.told, *(row[:-1] for row in self.mix)])
+        """The free parameters [2 K - 1 + K (K - 1) / 2]: the told levels, the shares, then row by row the coefficients but
+        the newest."""
+        return torch.cat([self.told, self.shares, *(row[:-1] for row in self.mix)])
 
     def parameters(self) -> Tensor:
         """The vector from which to fit: an infinite first level as a very noisy one."""
@@ -93,13 +104,14 @@ class HistoryTable:
 
     def replaced(self, vector: Tensor) -> HistoryTable:
         """The table with other free parameters."""
-        moved = HistoryTable(self.start, self.end, vector[: self.evaluations], ())
-        rows, at = [], self.evaluations
+        told, shares, _ = vector.tensor_split((self.evaluations, 2 * self.evaluations - 1))
+        moved = HistoryTable(self.start, self.end, told, shares, ())
+        rows, at = [], 2 * self.evaluations - 1
         for k in range(1, self.evaluations + 1):
             free = vector[at : at + k - 1]
             rows.append(torch.cat([free, (moved.total(k) - free.sum()).reshape(1)]))
             at += k - 1
-        return HistoryTable(self.start, self.end, vector[: self.evaluations], tuple(rows))
+        return replace(moved, mix=tuple(rows))
 
     def rising(self, highest: float) -> bool:
         """Whether the levels rise from the start and none is above `highest`."""
@@ -107,30 +119,23 @@ class HistoryTable:
         return all(a < b for a, b in pairwise(path[1:])) and path[0] <= path[1] and path[-1] <= highest
 
     def plan(self, fitted: dict[str, Any] | None = None) -> Plan:
-        """The table as a plan: x_k moved to x_{k+1}, with all predictions kept."""
+        """The table as a plan: every state mixed anew from the start and the predictions, which are all kept."""
         count = self.evaluations
-        slots = 2 + count - 1
-        before = torch.zeros(count, dtype=torch.float64)
+        slots = 3 + count - 1
         rows = []
         for k in range(count):
-            keep = self.share(k + 1) / self.share(k)
-            after = torch.zeros(count, dtype=torch.float64)
-            after[: k + 1] = self.mix[k]
-            step = after - keep * before
             matrix = torch.zeros(slots, slots + 2, dtype=torch.float64)
-            matrix[:2, 0] = keep
-            for j in range(k):
-                matrix[:2, 2 + j] = step[j]
-                matrix[2 + j, 2 + j] = 1.0
-            matrix[:2, slots] = step[k]
+            begin = 2 if k else 0  # the start state moves to a slot of its own
+            matrix[:2, begin] = self.share(k + 1)
+            matrix[2, begin] = 1.0
+            matrix[:2, 3 : 3 + k] = self.mix[k][:k]
+            matrix[3 : 3 + k, 3 : 3 + k] = torch.eye(k, dtype=torch.float64)
+            matrix[:2, slots] = self.mix[k][k]
             if k < count - 1:
-                matrix[2 + k, slots] = 1.0
+                matrix[3 + k, slots] = 1.0
             rows.append(Row(float(self.told[k]), self.level(k), matrix))
-            before = after
         grid = (self.start, *(float(v) for v in self.told[1:]), self.end)
-        # the first evaluation is told another level than its state's, which a check of the point mass would refuse
-        exact = float(self.told[0]) == self.start
-        return Plan(RULE, grid, tuple(rows), slots, declared=count, exact=exact, fitted=fitted)
+        return Plan(RULE, grid, tuple(rows), slots, declared=count, exact=self.exact, fitted=fitted)
 
 
 def _replay(plan: Plan) -> tuple[Tensor, list[tuple[int, Tensor]]]:

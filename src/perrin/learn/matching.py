@@ -34,9 +34,14 @@ class Match:
     highest: float
     chunk: int
 
+    def at(self, v: Tensor) -> HistoryTable:
+        """The table of parameters. A level beyond the ends stays at the end: a step that pushes one there may help else."""
+        count = self.table.evaluations
+        return self.table.replaced(torch.cat([v[:count].clamp(self.table.start, self.highest), v[count:]]))
+
     def errors(self, v: Tensor) -> Tensor:
         """e_i^2, float64 [N]; inf for levels that do not rise."""
-        table = self.table.replaced(v)
+        table = self.at(v)
         if not table.rising(self.highest):
             return torch.full((len(self.start),), math.inf, dtype=torch.float64)
         found = [
@@ -47,7 +52,7 @@ class Match:
 
     def normal(self, v: Tensor, c: float) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted normal equations and e_i^2, chunk by chunk."""
-        table, count = self.table.replaced(v), len(v)
+        table, count = self.at(v), len(v)
         hessian, gradient = (
             torch.zeros(count, count, dtype=torch.float64),
             torch.zeros(count, dtype=torch.float64),

@@ -61,18 +61,19 @@ def linearise(
     places, x = [0], start  # the parameters so far, by their place in the vector
     moved = torch.zeros(1, *start.shape, dtype=start.dtype, device=start.device)  # dx_k
     means, slopes = list[Tensor](), list[Tensor]()
-    at = count
+    at = 2 * count - 1
     for k in range(count):
         mean, slope = _push(denoiser, x, table.told[k], moved, places.index(k), condition, tangents_at_once)
         means.append(mean)
         slopes.append(slope)
         row, x = table.mix[k].tolist(), _mixed(table, k + 1, start, means)
-        own = ([k + 1] if k + 1 < count else []) + list(range(at, at + k))
+        own = ([k + 1, count + k] if k + 1 < count else []) + list(range(at, at + k))
         moved = torch.zeros(len(places) + len(own), *start.shape, dtype=start.dtype, device=start.device)
         for coefficient, earlier in zip(row, slopes, strict=True):
             moved[: len(earlier)] += coefficient * earlier
         if k + 1 < count:
-            moved[len(places)] = _by_level(table, k + 1, start, mean)
+            moved[len(places)] = _by_level(table.level(k + 1)) * mean
+            moved[len(places) + 1] = start - float(levels.alpha(table.start)) * mean
         for j in range(k):
             moved[len(places) + len(own) - k + j] = means[j] - mean
         places += own
@@ -88,13 +89,9 @@ def _mixed(table: HistoryTable, k: int, start: Tensor, means: list[Tensor]) -> T
     return total
 
 
-def _by_level(table: HistoryTable, k: int, start: Tensor, newest: Tensor) -> Tensor:
-    """dx_k/dl_k at fixed free coefficients: the newest one takes up the change of the row's sum."""
-    level = table.level(k)
-    alpha, sigma = float(levels.alpha(level)), float(levels.sigma(level))
-    # d alpha/dl = alpha sigma^2 / 2,  d sigma/dl = -sigma alpha^2 / 2
-    share = -sigma * alpha**2 / 2 / float(levels.sigma(table.start))
-    return share * start + (alpha * sigma**2 / 2 - share * float(levels.alpha(table.start))) * newest
+def _by_level(level: float) -> float:
+    """d alpha/dl = alpha sigma^2 / 2: what the newest coefficient takes up so that the state keeps its level's signal."""
+    return float(levels.alpha(level) * levels.sigma(level) ** 2) / 2
 
 
 def _push(

@@ -3,8 +3,8 @@ r"""Fitting a plan's table to a model, so that few evaluations end where many wo
     minimise over levels and coefficients  sum_i log(1 + e_i^2 / c),     e_i = RMSE of seed i to a fine solution
 
 Starts are explored on few seeds, since the loss has many valleys: the given plan, and rules on levels drawn where the
-prediction changes. The best are refined, the very best polished on all seeds; seeds that the fit has not seen decide
-whether it is kept.
+prediction changes. The best are polished on all seeds. Seeds that the fit has not seen choose among them, by median
+times root mean square, and decide whether the choice is kept.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Progress = Callable[[int, int, str], None]
 Stages = tuple[tuple[float, float], ...]
 
 EXPLORING: Stages = ((10.0, 0.5), (3.0, 0.5))
-REFINING: Stages = ((3.0, 0.75), (1.0, 0.75))
-POLISHING: Stages = ((1.0, 0.75), (0.3, 1.25))
+POLISHING: Stages = ((1.0, 1.0), (0.3, 1.0))
 """Stages of `least_squares.minimise`, their steps in units of `iterations`."""
 KEPT = 3
+"""Most starts that are polished; few starts leave one more than a quarter of them."""
 FEW = (64, 256)
-"""Least and most seeds on which starts are explored and refined; a quarter of all in between."""
+"""Least and most seeds on which starts are explored; a quarter of all in between."""
 
 
 def tune(
@@ -69,7 +69,7 @@ def tune(
         condition: tensors [M, ...], the distribution of conditions: row i % M belongs to seed i.
         guidance: weight of classifier-free guidance to fit under; None or 1 for none.
         starts: how many starts are explored, the plan's own among them.
-        iterations: for exploring a start; refining takes one and a half and polishing two times as many.
+        iterations: for exploring a start; polishing takes two times as many.
         finest: the last level that the denoiser may be asked, beyond the plan's own; 12 by default.
         tolerance: of the fine solution, relative to the states.
         chunk: seeds at a time; by default what keeps derivatives small, halved when memory runs out.
@@ -92,11 +92,12 @@ def tune(
     held_out = max(2, seeds // 2)
     whole = _match(table, denoiser, shape, seeds + held_out, condition, finest, tolerance, chunk, seed)
     problem, unseen = whole.on(slice(seeds)), whole.on(slice(seeds, None))
-    found = _search(problem, starts, iterations, seed, progress)
-    before, after = unseen.errors(table.parameters()), unseen.errors(found)
+    polished = _search(problem, starts, iterations, seed, progress)
+    before = unseen.errors(table.parameters())
+    found, after = min(((v, unseen.errors(v)) for v in polished), key=lambda one: _worth(one[1]))
     if not (_median(after) < _median(before) and after.mean() <= before.mean()):
         return plan
-    return table.replaced(found).plan(
+    return unseen.at(found).plan(
         {
             "guidance": 1.0 if guidance is None else float(guidance),
             **(facts or {}),
@@ -144,16 +145,18 @@ def _match(
     return replace(made, target=target)
 
 
-def _search(problem: Match, starts: int, iterations: int, seed: int, progress: Progress | None) -> Tensor:
-    """The parameters of the best valley."""
-    exploring, refining, polishing = (
+def _search(
+    problem: Match, starts: int, iterations: int, seed: int, progress: Progress | None
+) -> list[Tensor]:
+    """The parameters in the best valleys."""
+    exploring, polishing = (
         [(tail, max(1, round(share * iterations))) for tail, share in stages]
-        for stages in (EXPLORING, REFINING, POLISHING)
+        for stages in (EXPLORING, POLISHING)
     )
     kept = min(KEPT, 1 + starts // 4)
-    total, done = starts * _steps(exploring) + kept * _steps(refining) + _steps(polishing), 0
+    total, done = starts * _steps(exploring) + kept * _steps(polishing), 0
 
-    def refined(on: Match, v: Tensor, stages: list[tuple[float, int]], what: str) -> tuple[Tensor, Tensor]:
+    def minimised(on: Match, v: Tensor, stages: list[tuple[float, int]], what: str) -> tuple[Tensor, Tensor]:
         nonlocal done
         count = 0
 
@@ -169,10 +172,8 @@ def _search(problem: Match, starts: int, iterations: int, seed: int, progress: P
         return found
 
     few = problem.on(slice(min(FEW[1], max(FEW[0], len(problem.start) // 4))))
-    pool = [refined(few, v, exploring, "exploring") for v in starting_points(few, starts, seed)]
-    best = _ranked(pool)[:kept]
-    best = _ranked([refined(few, v, refining, "refining") for v, _ in best])
-    return refined(problem, best[0][0], polishing, "polishing")[0]
+    pool = [minimised(few, v, exploring, "exploring") for v in starting_points(few, starts, seed)]
+    return [minimised(problem, v, polishing, "polishing")[0] for v, _ in _ranked(pool)[:kept]]
 
 
 def _steps(stages: list[tuple[float, int]]) -> int:
@@ -187,3 +188,8 @@ def _ranked(pool: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
 
 def _median(squares: Tensor) -> float:
     return float(squares.sqrt().median())
+
+
+def _worth(squares: Tensor) -> float:
+    """Median times root mean square: neither may be bought with the other at a worse rate than one to one."""
+    return _median(squares) * math.sqrt(squares.mean())
