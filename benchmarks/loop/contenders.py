@@ -7,10 +7,12 @@ its steps, with AdamW, clipped gradients and an average of the weights.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from perrin.denoise import wrap
 from perrin.learn import objective
 from perrin.learn.laws import uniform_step
 from perrin.learn.weighting import simple
+from perrin.nets.foreign_attention import QuickAttention
 from perrin.process import discrete
 from perrin.training.ema import PowerEMA
 
@@ -48,10 +51,20 @@ def _autocast(bfloat16: bool) -> Any:
 
 
 class Example:
-    """examples/unconditional_image_generation/train_unconditional.py of diffusers, its defaults, with --use_ema."""
+    """examples/unconditional_image_generation/train_unconditional.py of diffusers, its defaults, with --use_ema.
 
-    def __init__(self, net: UNet2DModel, bfloat16: bool) -> None:
+    `compiled` is what `accelerate launch --dynamo_backend inductor` makes of it. `written_out` takes the library's
+    attention without PyTorch's fused kernel, which the example has no option for.
+    """
+
+    def __init__(
+        self, net: UNet2DModel, bfloat16: bool, compiled: bool = False, written_out: bool = False
+    ) -> None:
         self.net, self.bfloat16 = net, bfloat16
+        self.called = torch.compile(net) if compiled else net
+        for part in net.modules():
+            if written_out and isinstance(part, Attention):
+                part.set_processor(AttnProcessor())
         self.noising = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
         self.optimiser = torch.optim.AdamW(net.parameters(), **ADAMW)
         self.rate = get_scheduler("cosine", self.optimiser, num_warmup_steps=500, num_training_steps=10_000)
@@ -70,7 +83,7 @@ class Example:
         times = torch.randint(0, 1000, (len(images),)).long()
         noisy = self.noising.add_noise(images, noise, times)
         with _autocast(self.bfloat16):
-            found = self.net(noisy, times).sample
+            found = self.called(noisy, times).sample
         return functional.mse_loss(found.float(), noise.float())
 
     def step(self, images: Tensor) -> float:
@@ -95,19 +108,24 @@ class _Unlabelled(nn.Module):
 
 
 class Perrin:
-    """The same by Perrin's denoiser, objective and average, with the optimiser as its trainer makes it."""
+    """The same by Perrin's denoiser, objective and average, with the optimiser as its trainer makes it.
 
-    def __init__(self, net: UNet2DModel, bfloat16: bool) -> None:
-        self.bfloat16, self.steps = bfloat16, 0
+    `compiled` is what `training.compile: true` makes of it. `quick` puts the forward pass inside `QuickAttention`, one
+    line of a user's own loop.
+    """
+
+    def __init__(self, net: UNet2DModel, bfloat16: bool, compiled: bool = False, quick: bool = False) -> None:
+        self.bfloat16, self.quick, self.steps = bfloat16, quick, 0
         chain = discrete(DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear").alphas_cumprod)
         self.denoiser = wrap(_Unlabelled(net), "noise", chain)
+        self.called = torch.compile(self.denoiser) if compiled else self.denoiser
         self.law, self.weight = uniform_step("ddpm_linear"), simple()
         self.optimiser = torch.optim.AdamW(self.denoiser.parameters(), fused=True, **ADAMW)
         self.ema = PowerEMA(self.denoiser.state_dict(), [0.1])
 
     def loss(self, images: Tensor) -> Tensor:
-        with _autocast(self.bfloat16):
-            return objective(self.denoiser, images, law=self.law, weight=self.weight).mean()
+        with _autocast(self.bfloat16), QuickAttention() if self.quick else contextlib.nullcontext():
+            return objective(self.called, images, law=self.law, weight=self.weight).mean()
 
     def step(self, images: Tensor) -> float:
         loss = self.loss(images)
@@ -120,4 +138,15 @@ class Perrin:
         return float(loss.detach())
 
 
-CONTENDERS: dict[str, Any] = {"perrin": Perrin, "diffusers": Example}
+CONTENDERS: dict[str, Any] = {
+    "diffusers": Example,
+    "diffusers, compiled": partial(Example, compiled=True),
+    "diffusers, AttnProcessor": partial(Example, written_out=True),
+    "perrin": Perrin,
+    "perrin, compiled": partial(Perrin, compiled=True),
+    "perrin, QuickAttention": partial(Perrin, quick=True),
+}
+HALF_ONLY = (
+    "diffusers, AttnProcessor",
+    "perrin, QuickAttention",
+)  # in float32 the fused kernel is the fast one

@@ -24,19 +24,20 @@ def overhead(rows: Rows) -> str:
 
 
 def training(rows: Rows) -> str:
-    """Images per CPU-second, most (median), and Perrin's ratio to diffusers in the same precision."""
+    """Images per CPU-second, most (median), and the ratio to the plain example: of the most (median of the rounds)."""
     lines = [
-        "| network | parameters | precision | Perrin, images per CPU-second: most (median) | diffusers | ratio |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| network | precision | contender | images per CPU-second: most (median) | beside the plain example "
+        "| quartiles | first two steps, CPU-s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    found = {(row["network"], row["precision"], row["library"]): row for row in rows}
-    for (name, precision, library), ours in found.items():
-        if library == "perrin":
-            theirs = found[name, precision, "diffusers"]
-            lines.append(
-                f"| {name} | {ours['parameters']:,} | {precision} | {_pair(ours, 'most')} | {_pair(theirs, 'most')} "
-                f"| {ours['most'] / theirs['most']:.2f} ({ours['median'] / theirs['median']:.2f}) |"
-            )
+    for row in rows:
+        of_rounds = row["ratio_of_a_round"]
+        low, high = of_rounds["quartiles"]
+        lines.append(
+            f"| {row['network']} | {row['precision']} | {row['contender']} | {_pair(row, 'most')} "
+            f"| {row['ratio']:.2f} ({of_rounds['median']:.2f}) | {low:.2f} to {high:.2f} "
+            f"| {row['first_two_steps']:.1f} |"
+        )
     return "\n".join(["## Training", "", *lines, ""])
 
 

@@ -31,6 +31,7 @@ TASKS = ("ddim", "dpmpp_2m", "unipc_2", "training")
 def worker(script: str, *options: str) -> Any:
     """What a script of this folder prints, run in the peers' environment on one thread."""
     environment = peers_environment.variables(PEERS)
+    environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # else by processes whose time is not seen
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), environment["PYTHONPATH"]])
     command = [str(peers_environment.make(PEERS)), str(HERE / script), *options]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)

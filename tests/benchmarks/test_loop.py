@@ -11,15 +11,16 @@ SCRIPTS = REPOSITORY / "benchmarks" / "loop"
 PEERS = REPOSITORY / ".venv-peers"
 
 SAME_WORK = """
-import copy, torch
+import copy, sys, torch
 from contenders import CONTENDERS, network
+half = sys.argv[1] == "bfloat16"
 torch.set_num_threads(1)
 net = network((8, 16), 8)
 with torch.no_grad():
     for weight in net.conv_out.parameters():
         weight.mul_(3)
 images = torch.randn(16, 1, 8, 8).clamp(-1, 1)
-made = {n: kind(copy.deepcopy(net), False) for n, kind in CONTENDERS.items()}
+made = {n: kind(copy.deepcopy(net), half) for n, kind in CONTENDERS.items() if "compiled" not in n}
 with torch.no_grad():
     losses = {n: [float(c.loss(images)) for _ in range(60)] for n, c in made.items()}
 moved = {n: [c.step(images) for _ in range(3)] for n, c in made.items()}
@@ -57,11 +58,18 @@ def test_the_loop_costs_a_fraction_of_the_peers_schedulers() -> None:
         assert ratio <= {"ddim": 1.0, "dpmpp_2m": 1 / 3, "unipc_2": 1 / 4}[row["rule"]], row
 
 
-def test_both_contenders_train_the_same_network_on_the_same_loss() -> None:
-    """The mean of 60 losses at the same weights agrees to their own scatter; both then take steps."""
-    found = worker("-c", SAME_WORK)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_all_contenders_train_the_same_network_on_the_same_loss(precision: str) -> None:
+    """The mean of 60 losses at the same weights agrees to their own scatter; all then take steps."""
+    found = worker("-c", SAME_WORK, precision)
     means = {name: sum(values) / 60 for name, values in found["losses"].items()}
-    assert means["perrin"] == pytest.approx(means["diffusers"], rel=0.04)
+    assert set(means) == {
+        "diffusers",
+        "diffusers, AttnProcessor",
+        "perrin",
+        "perrin, QuickAttention",
+    }
+    assert list(means.values()) == pytest.approx([means["diffusers"]] * 4, rel=0.04)
     assert all(len(set(values)) == 3 for values in found["moved"].values())
 
 
@@ -76,9 +84,18 @@ def test_the_report_has_a_row_for_every_measurement() -> None:
     assert "| (1, 2) | `ddim` | 10.0 (20.0) | 10.0 (20.0) | `DDIMScheduler` | 1.00 |" in report.overhead(
         [row]
     )
-    about = {"network": "n", "parameters": 5000, "precision": "float32"}
-    rows = [{**about, "library": "perrin", **pair}, {**about, "library": "diffusers", **pair, "most": 15.0}]
-    assert "| n | 5,000 | float32 | 30.0 (20.0) | 15.0 (20.0) | 2.00 (1.00) |" in report.training(rows)
+    row = {
+        "network": "n",
+        "precision": "float32",
+        "contender": "perrin",
+        **pair,
+        "ratio": 2.0,
+        "ratio_of_a_round": {"median": 1.5, "quartiles": [1.25, 1.75]},
+        "first_two_steps": 0.5,
+    }
+    assert "| n | float32 | perrin | 30.0 (20.0) | 2.00 (1.50) | 1.25 to 1.75 | 0.5 |" in report.training(
+        [row]
+    )
     rows = [
         {"task": "ddim", "library": n, "mebibytes": m} for n, m in (("perrin", 10.0), ("diffusers", 40.0))
     ]

@@ -137,3 +137,12 @@ def test_a_compiled_run_goes_on_where_it_was_killed_with_the_plain_names_in_its_
     assert_identical(tmp_path / "whole", tmp_path / "killed")
     names = [name for name in contents(tmp_path / "killed")[0] if "_orig_mod" in name]
     assert names == []
+
+
+def test_a_missing_compiler_is_named_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, str(tmp_path / "no-compiler")))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    torch.compiler.reset()
+    recipe = points_recipe(write_points(tmp_path), compile=True)
+    with pytest.raises(PerrinError, match=r"training\.compile: .*C\+\+ compiler.*training\.compile=false"):
+        perrin.train(recipe, out=tmp_path / "run")
