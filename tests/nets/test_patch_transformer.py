@@ -89,9 +89,9 @@ def test_fused_and_written_out_attention_agree_and_derivatives_choose_the_second
     chosen = []
     attend = nn.functional.scaled_dot_product_attention
 
-    def seen(q, k, v):
+    def seen(q, k, v, mask):
         chosen.append(torch.backends.cuda.flash_sdp_enabled())  # off inside of sdpa_kernel(MATH)
-        return attend(q, k, v)
+        return attend(q, k, v, mask)
 
     monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", seen)
     x, time = torch.randn(2, 1, 8, 8).double(), torch.zeros(2).double()

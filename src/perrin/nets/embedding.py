@@ -65,23 +65,29 @@ class Embedding(nn.Module):
         width: size of the output.
         classes: number of classes, or None for a network that knows none.
         vector_size: K of the condition `"vector"` [B, K]; 0 for none.
+        timed: whether the time is told at all.
 
     `condition["label"]`: int64 [B], -1 = unconditional. `condition["vector"]`: float [B, K], a NaN row =
     unconditional. A missing key is unconditional for the whole batch. Keys that the network was not built
     for are ignored.
     """
 
-    def __init__(self, width: int, classes: int | None = None, vector_size: int = 0) -> None:
+    def __init__(
+        self, width: int, classes: int | None = None, vector_size: int = 0, *, timed: bool = True
+    ) -> None:
         super().__init__()
         self.fourier = Fourier(64)
-        self.time = nn.Linear(64, width)
+        self.time = nn.Linear(64, width) if timed else None
         self.label = nn.Embedding(classes + 1, width) if classes else None
         self.vector = nn.Linear(vector_size, width) if vector_size else None
         self.out = nn.Linear(width, width)
 
     def forward(self, time: Tensor, condition: Condition | None = None) -> Tensor:
         condition = condition or {}
-        hidden = self.time(self.fourier(time).to(self.time.weight.dtype))
+        weight = self.out.weight
+        hidden = torch.zeros(len(time), len(weight), dtype=weight.dtype, device=weight.device)
+        if self.time is not None:
+            hidden = self.time(self.fourier(time).to(weight.dtype))
         if self.label is not None:
             none = torch.full(time.shape, -1, dtype=torch.long, device=time.device)
             hidden = hidden + self.label(condition.get("label", none) + 1)
