@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 
 class Item(TypedDict):
-    """One raw item: `value` as the user has it, the index of its class (None: no label), and its name."""
+    """One raw item: `value` as the user has it (an array, or a text), its class (None: no label), and its name."""
 
-    value: Array
+    value: Any
     label: int | None
     name: str
 
 
 class Batch(NamedTuple):
-    """States `[B, *shape]` float32 and their condition: None, or tensors with the leading dimension B.
+    """States `[B, *shape]` and their condition: None, or tensors with the leading dimension B.
+
+    States are float32, or of tokens int64, where -1 says that an item has no position there.
 
     Reserved keys of the condition: `label` int64 [B] (-1: none), `concat` float [B, C, *spatial], `vector`
     float [B, K].
@@ -77,6 +79,7 @@ class Codec(Protocol):
 
     `kind`: its name in the registry. `shape`: of a state, without the batch. `classes`: as in the dataset.
     `sigma_data`: standard deviation of the states' elements about their common mean, measured by `fit`.
+    `categories`: of states of tokens, how many there are.
     """
 
     kind: ClassVar[str]
@@ -93,6 +96,11 @@ class Codec(Protocol):
         ...
 
     @property
+    def categories(self) -> int | None:
+        """K, where states are tokens 0 .. K - 1; None where they are continuous."""
+        ...
+
+    @property
     def augments(self) -> bool:
         """Whether seeds change what `encode` gives."""
         ...
@@ -106,16 +114,22 @@ class Codec(Protocol):
         """Items to a batch. Augmentation is a function of an item's seed alone; without seeds, none."""
         ...
 
-    def decode(self, state: Tensor) -> list[Array]:
+    def decode(self, state: Tensor) -> list[Any]:
         """States `[B, *shape]` to values in the user's format; a state with NaN is refused."""
         ...
 
-    def save(self, decoded: Sequence[Array], path: Path, provenance: Sequence[dict[str, Any]]) -> list[Path]:
+    def save(self, decoded: Sequence[Any], path: Path, provenance: Sequence[dict[str, Any]]) -> list[Path]:
         """Write the values, one provenance each, and return the files; each carries how it was made."""
         ...
 
-    def picture(self, decoded: Sequence[Array], columns: int | None = None) -> Image | None:
+    def picture(self, decoded: Sequence[Any], columns: int | None = None) -> Image | None:
         """One picture of all the values for people to look at; None where the kind has none."""
+        ...
+
+    def save_trajectory(
+        self, states: Sequence[Tensor], path: Path, provenance: Sequence[dict[str, Any]]
+    ) -> Path:
+        """Write how samples came about, from states [B, *shape] in that order: pictures or a page that move."""
         ...
 
     def label(self, name: str | int) -> int:
@@ -146,6 +160,18 @@ class AugmentsStates(Protocol):
     @property
     def augments_states(self) -> bool: ...
     def augmented(self, state: Tensor, seeds: Sequence[int]) -> Tensor: ...
+
+
+@runtime_checkable
+class Cuts(Protocol):
+    """What a codec of items of any length may add: which pieces of them are states, and how long states are.
+
+    `cut`: a dataset of items that fit, every part of the given ones once. `length`: the quantile u in [0, 1] of the
+    training items' lengths.
+    """
+
+    def cut(self, dataset: Dataset) -> Dataset: ...
+    def length(self, u: float) -> int: ...
 
 
 class Kind(Protocol):

@@ -68,6 +68,7 @@ class Registry(Mapping[str, Any]):
 
 
 _book = "perrin.sample.rulebook"
+_kernels = "perrin.sample.kernelbook"
 _schedules = "perrin.process.schedulebook"
 
 schedules = Registry(
@@ -82,8 +83,13 @@ schedules = Registry(
         "discrete": f"{_schedules}.table:discrete",
         "ddpm_linear": f"{_schedules}.chains:ddpm_linear",
         "ddpm_cosine": f"{_schedules}.chains:ddpm_cosine",
+        "log_linear": f"{_schedules}.log_linear:log_linear",
     },
     "perrin models --schedules lists all",
+)
+
+processes = Registry(
+    "categorical process", {name: f"perrin.process.categorical:{name}" for name in ("masked", "uniform")}
 )
 
 parameterisations = Registry(
@@ -126,6 +132,18 @@ rules = Registry(
     "perrin models --solvers lists all",
 )
 
+kernels = Registry(
+    "solver of tokens",
+    {
+        "ancestral": f"{_kernels}.posterior:ancestral",
+        "tau_leaping": f"{_kernels}.leaping:tau_leaping",
+        "confidence": f"{_kernels}.ordered:confidence",
+        "blocks": f"{_kernels}.ordered:blocks",
+        "remasking": f"{_kernels}.remasked:remasking",
+    },
+    "perrin models --token-solvers lists all",
+)
+
 grids = Registry(
     "grid",
     {name: f"perrin.sample.levels:{name}" for name in ("time", "logsnr", "karras", "cosine")},
@@ -139,6 +157,8 @@ guides = Registry(
         "classifier": "perrin.guide.classifier:ClassifierGuidance",
         "threshold": "perrin.guide.thresholding:Threshold",
         "dynamic_threshold": "perrin.guide.thresholding:DynamicThreshold",
+        "tempered": "perrin.guide.tempering:Tempered",
+        "remembered": "perrin.guide.remembered:Remembered",
     },
 )
 
@@ -146,7 +166,7 @@ weights = Registry(
     "loss weight",
     {
         name: f"perrin.learn.weighting:{name}"
-        for name in ("edm", "edm_root", "simple", "min_snr", "sigmoid", "uniform", "likelihood")
+        for name in ("edm", "edm_root", "simple", "min_snr", "sigmoid", "uniform", "likelihood", "bound")
     }
     | {"learned": "perrin.learn.learned_weight:Learned"},
 )
@@ -177,13 +197,19 @@ nets = Registry(
         "unet": "perrin.nets.conv_unet:UNet",
         "dit": "perrin.nets.patch_transformer:DiT",
         "mlp": "perrin.nets.residual_mlp:MLP",
+        "transformer": "perrin.nets.sequence:Transformer",
         "encoder": "perrin.nets.classifying:Encoder",
     },
 )
 
 kinds = Registry(
     "kind of data",
-    {"images": "perrin.kinds.images:Images", "arrays": "perrin.kinds.arrays:Arrays"},
+    {
+        "images": "perrin.kinds.images:Images",
+        "arrays": "perrin.kinds.arrays:Arrays",
+        "text": "perrin.kinds.text:Text",
+        "music": "perrin.kinds.music:Music",
+    },
     "perrin models --kinds lists all",
 )
 
@@ -197,6 +223,11 @@ metrics = Registry(
         "nearest_distances": "perrin.metrics.neighbours:nearest_distances",
         "class_accuracy": "perrin.metrics.classification:class_accuracy",
         "mode_coverage": "perrin.metrics.modes:mode_coverage",
+        "ngram_bits": "perrin.metrics.ngrams:ngram_bits",
+        "unigram_entropy": "perrin.metrics.repetition:unigram_entropy",
+        "repeated_share": "perrin.metrics.repetition:repeated_share",
+        "distinct_share": "perrin.metrics.repetition:distinct_share",
+        "longest_copies": "perrin.metrics.copies:longest_copies",
     },
     "perrin models --metrics lists all",
 )

@@ -111,7 +111,8 @@ def test_every_guidance_wraps_a_denoiser_and_passes_its_refusals_on(name):
 
     network = wrap(lambda x, time, condition: x, "noise")
     more = (lambda x, level: x,) if name == "classifier" else ()
-    twice = guides[name](guides["threshold"](network), *more)
+    said = {"timeless": True} if name == "remembered" else {}
+    twice = guides[name](guides["threshold"](network), *more, **said)
     with pytest.raises(PerrinError, match="zero SNR"):
         run(make_plan("ddim", grid=[-math.inf, 0.0, math.inf]), twice, seeds=[1], shape=(2,))
     assert isinstance(twice, torch.nn.Module)

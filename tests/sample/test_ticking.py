@@ -158,7 +158,7 @@ def test_a_tick_and_its_network_compile_to_one_graph(rule):
         return graph.forward
 
     def tick(ready, levels, slots):
-        return move(ready, slots, Prediction(net(slots[1]) * torch.sigmoid(levels)[:, None].float()))
+        return move(ready, slots, Prediction(net(slots[1]) * torch.sigmoid(levels)[:, None].float()), {})
 
     torch._dynamo.reset()
     compiled = torch.compile(tick, backend=backend, fullgraph=True, dynamic=False)

@@ -4,7 +4,8 @@ For data N(m, s^2), x = alpha clean + sigma noise has the posterior (Bayes)
 
     mean = (alpha s^2 x + sigma^2 m) / n,   variance = s^2 sigma^2 / n,   n = alpha^2 s^2 + sigma^2
 
-and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64.
+and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64. `Sequences` and
+`Markov` are those of tokens.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import torch
 from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Prediction
+from perrin.denoise.sequences import Markov, Sequences
 from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.process.levels import expand
+
+__all__ = ["Empirical", "Gaussian", "Markov", "Mixture", "Sequences"]
 
 
 class Gaussian:

@@ -33,11 +33,20 @@ class Prediction:
         noise: the raw noise prediction where a wrapper has changed `mean` but not the noise (thresholding);
             None means the noise that belongs to `mean`.
         variance: posterior variance of the clean state per entry, where the model has learned one.
+        logits: of tokens, whose `mean` [B, ..., K] is that of one-hot vectors, the probabilities of the clean token:
+            their logarithms up to a constant, where they are known better than by `mean`.
     """
 
     mean: State
     noise: State | None = None
     variance: State | None = None
+    logits: State | None = None
+
+    def log_mean(self) -> State:
+        """Log-probabilities [B, ..., K] of clean tokens, finite also where a probability is 0 in its dtype."""
+        if self.logits is not None:
+            return map_leaves(lambda v: torch.log_softmax(v, -1), self.logits)
+        return map_leaves(lambda v: torch.log(v.clamp(min=torch.finfo(v.dtype).tiny)), self.mean)
 
     def noise_at(self, x: State, level: Tensor) -> State:
         """The raw noise prediction where there is one, else (x - alpha mean) / sigma. `level` [B]."""

@@ -6,25 +6,27 @@ dtype of the state; the network may run in any precision.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from perrin.denoise import parameterisation as _parameterisation
+from perrin.denoise.adapter import Adapter, Function
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.prediction import Condition, Prediction
+from perrin.denoise.tokens import TokenDenoiser
 from perrin.errors import PerrinError
+from perrin.process.categorical import Categorical
 from perrin.process.levels import expand
 from perrin.process.schedule import Schedule
 
 
-class Adapter(nn.Module):
+class Scaled(Adapter):
     """A network as `(x, level, condition) -> its raw output`: what denoisers and classifiers have in common."""
 
     def __init__(self, net: nn.Module, parameterisation: Parameterisation) -> None:
-        super().__init__()
-        self.net = net
+        super().__init__(net)
         self.parameterisation = parameterisation
 
     def output(self, x: Tensor, level: Tensor, condition: Condition = None) -> Tensor:
@@ -42,7 +44,7 @@ class Adapter(nn.Module):
         return x.dtype if weight is None else weight.dtype
 
 
-class Wrapped(Adapter):
+class Wrapped(Scaled):
     """`net(scale x, time, condition)` as a denoiser; see `wrap`."""
 
     def forward(self, x: Tensor, level: Tensor, condition: Condition = None) -> Prediction:
@@ -59,20 +61,39 @@ class Wrapped(Adapter):
         self.parameterisation.check(levels)
 
 
+@overload
+def wrap(net: nn.Module, parameterisation: Literal["logits"], *, process: Categorical) -> TokenDenoiser: ...
+
+
+@overload
 def wrap(
     net: nn.Module,
     parameterisation: str | Parameterisation = "edm",
     schedule: Schedule | None = None,
+    *,
+    process: None = None,
     **options: Any,
-) -> Wrapped:
+) -> Wrapped: ...
+
+
+def wrap(
+    net: nn.Module,
+    parameterisation: str | Parameterisation = "edm",
+    schedule: Schedule | None = None,
+    *,
+    process: Categorical | None = None,
+    **options: Any,
+) -> Wrapped | TokenDenoiser:
     """A denoiser made of a network.
 
     Args:
         net: called as `net(x, time, condition)`: x [B, ...] in the schedule's own coordinates, time [B].
-        parameterisation: what it outputs: clean, noise, v, flow_velocity, score, or edm (preconditioned).
+        parameterisation: what it outputs: clean, noise, v, flow_velocity, score, or edm (preconditioned); of tokens
+            logits [B, ..., K], with their process.
         schedule: whose coordinates and time the network expects; None: unit coordinates and -level/8.
         options: of the parameterisation, such as `sigma_data`; `variance=learned_range(...)` for a network with
             twice the channels, whose second half says the posterior variance.
+        process: of tokens, `masked(K)` or `uniform(K)`; see `TokenDenoiser` for what its network is given.
 
     Returns:
         A module `(x, level, condition) -> Prediction` in unit coordinates.
@@ -83,11 +104,13 @@ def wrap(
         >>> denoiser(torch.ones(2, 3), torch.zeros(2)).mean.shape
         torch.Size([2, 3])
     """
+    if (parameterisation == "logits") != (process is not None):
+        raise PerrinError("tokens need both: wrap(net, 'logits', process=masked(K)) or uniform(K)")
+    if process is not None:
+        return TokenDenoiser(net, process)
     if isinstance(parameterisation, str):
         parameterisation = _parameterisation.make(parameterisation, schedule, options)
-    if not isinstance(net, nn.Module):
-        net = _Function(net)
-    return Wrapped(net, parameterisation)
+    return Wrapped(Function.of(net), parameterisation)
 
 
 def _halves(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,14 +121,3 @@ def _halves(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         )
     first, second = output.chunk(2, dim=1)
     return first, second
-
-
-class _Function(nn.Module):
-    """A plain function as a module."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *arguments: Any) -> Any:
-        return self.function(*arguments)

@@ -3,6 +3,8 @@
 from perrin.guide.classifier import Classifier, ClassifierGuidance
 from perrin.guide.classifier_free import ClassifierFree
 from perrin.guide.feature_reuse import FeatureReuse
+from perrin.guide.remembered import Remembered
+from perrin.guide.tempering import Tempered
 from perrin.guide.thresholding import DynamicThreshold, Threshold
 from perrin.guide.wrapper import Guide
 
@@ -13,5 +15,7 @@ __all__ = [
     "DynamicThreshold",
     "FeatureReuse",
     "Guide",
+    "Remembered",
+    "Tempered",
     "Threshold",
 ]

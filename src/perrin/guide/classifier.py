@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
-from perrin.denoise.wrapped import Adapter
+from perrin.denoise.wrapped import Scaled
 from perrin.errors import PerrinError
 from perrin.guide.classifier_free import WEIGHT
-from perrin.guide.wrapper import Guide
+from perrin.guide.wrapper import Guide, check_continuous
 from perrin.process import levels
 from perrin.process.levels import expand
 from perrin.process.state import State, map_leaves
@@ -30,7 +30,7 @@ NoisyClassifier: TypeAlias = Callable[[State, Tensor], Tensor]
 """(x [B, ...] in unit coordinates, level [B]) -> logits [B, classes], each item's from that item alone."""
 
 
-class Classifier(Adapter):
+class Classifier(Scaled):
     """A network of logits that is told the level: `net(scale x, time, None) -> [B, classes]`."""
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
@@ -65,6 +65,7 @@ class ClassifierGuidance(Guide):
 
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The guided prediction at x [B, ...], level [B]."""
+        check_continuous(x, "guidance by a classifier's gradient")
         given = dict(condition or {})
         label = given.pop("label", None)
         weight = torch.as_tensor(given.pop(WEIGHT, self.weight), dtype=torch.float64, device=level.device)

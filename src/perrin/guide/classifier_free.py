@@ -2,6 +2,10 @@ r"""Classifier-free guidance (Ho and Salimans 2022), on an interval of levels (K
 
     mean = unconditional + w (conditional - unconditional)
 
+and of tokens the same of log-probabilities, a product of powers that is normalised,
+
+    p(token) ~ unconditional^(1 - w) conditional^w
+
 w = 1 is no guidance, w = 0 ignores the condition. The combination is linear at a fixed state, so that it is
 the same for every parameterisation. Intervals are in levels and do not move with the number of steps.
 Rescaling (Lin et al. 2024) is done on the clean mean for the same reason.
@@ -16,9 +20,9 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
 from perrin.errors import PerrinError
-from perrin.guide.wrapper import ITEM, Guide
+from perrin.guide.wrapper import ITEM, Guide, check_continuous, timeless
 from perrin.process.levels import expand
-from perrin.process.state import State, map_leaves
+from perrin.process.state import State, leaves, like, map_leaves
 
 WEIGHT = "guidance"
 """The condition's entry that sets the weight of each sample, [B]; it is not passed on to the network."""
@@ -31,7 +35,8 @@ class ClassifierFree(Guide):
         denoiser: takes rows with and without condition in one batch.
         weight: w, one number or [B]; the condition's entry "guidance" [B] goes before it.
         interval: (low, high) levels within which to guide; everywhere by default.
-        rescale: 0 to 1, how far the guided mean is brought back to the conditional mean's standard deviation.
+        rescale: 0 to 1, how far the guided mean is brought back to the conditional mean's standard deviation; not
+            of tokens.
         null: makes the unconditional condition of a conditional one.
 
     A branch whose weight is zero is not evaluated, row by row; both branches share one call of the denoiser.
@@ -53,12 +58,18 @@ class ClassifierFree(Guide):
             raise PerrinError(f"rescale = {rescale} must lie between 0 and 1")
         self.weight, self.interval, self.rescale, self.null = weight, interval, rescale, null
 
+    @property
+    def timeless(self) -> bool:
+        return self.interval is None and timeless(self.denoiser)
+
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The guided prediction at x [B, ...], level [B]; without a condition, the denoiser's own."""
         given = dict(condition or {})
         weight = torch.as_tensor(given.pop(WEIGHT, self.weight), dtype=torch.float64, device=level.device)
         if not given.keys() - {ITEM}:
             return self.denoiser(x, level, given or None)
+        if self.rescale:
+            check_continuous(x, "rescale")
         weight = weight.expand(level.shape)
         if self.interval is not None:
             inside = (level >= self.interval[0]) & (level <= self.interval[1])
@@ -74,25 +85,53 @@ class ClassifierFree(Guide):
             null[ITEM] = ~given[ITEM]
         merged = {n: torch.cat([v[with_it], null[n][without]]) for n, v in given.items()}
         found = self.denoiser(map_leaves(lambda v: v[rows], x), level[rows], merged)
-        count = len(with_it)
+        branches = _Branches(weight, with_it, without, self.rescale)
+        if all(v.is_floating_point() for v in leaves(x).values()):
+            return branches.continuous(found)
+        return branches.with_tokens(found, x)
 
-        def mix(part: Tensor) -> Tensor:
-            conditional, free = (part.new_zeros(len(level), *part.shape[1:]) for _ in range(2))
-            conditional[with_it], free[without] = part[:count], part[count:]
-            w = expand(weight, part)
-            # rows that need one branch only take it as it is, to the bit
-            guided = torch.where(w == 1, conditional, free + w * (conditional - free))
-            guided = torch.where(w == 0, free, guided)
-            return _rescaled(guided, conditional, w, self.rescale) if self.rescale else guided
 
-        def pick(part: Tensor) -> Tensor:
-            chosen = part.new_zeros(len(level), *part.shape[1:])
-            chosen[without], chosen[with_it] = part[count:], part[:count]
-            return chosen
+class _Branches:
+    """A prediction of conditional rows and then of unconditional ones, combined."""
 
-        noise = None if found.noise is None else map_leaves(mix, found.noise)
-        variance = None if found.variance is None else map_leaves(pick, found.variance)
-        return Prediction(map_leaves(mix, found.mean), noise, variance)
+    def __init__(self, weight: Tensor, with_it: Tensor, without: Tensor, rescale: float) -> None:
+        self.weight, self.with_it, self.without, self.rescale = weight, with_it, without, rescale
+
+    def continuous(self, found: Prediction) -> Prediction:
+        noise = None if found.noise is None else map_leaves(self.mix, found.noise)
+        variance = None if found.variance is None else map_leaves(self.pick, found.variance)
+        return Prediction(map_leaves(self.mix, found.mean), noise, variance)
+
+    def with_tokens(self, found: Prediction, x: State) -> Prediction:
+        """Leaf by leaf: of tokens the log-probabilities are combined."""
+        means, logs = dict(leaves(found.mean)), leaves(found.log_mean())
+        raw = logs if found.logits is None else leaves(found.logits)
+        alone = (self.weight == 0) | (self.weight == 1)
+        logits = {}
+        for name, value in leaves(x).items():
+            if value.is_floating_point():
+                means[name] = self.mix(means[name])
+                continue
+            one = alone.reshape(-1, *[1] * value.dim()).to(value.device)
+            logits[name] = torch.where(one, self.pick(raw[name]), self.mix(logs[name]))
+            means[name] = torch.where(one, self.pick(means[name]), torch.softmax(logits[name], -1))
+        return Prediction(like(means, x), logits=like(logits, x))
+
+    def mix(self, part: Tensor) -> Tensor:
+        count, shape = len(self.with_it), (len(self.weight), *part.shape[1:])
+        conditional, free = part.new_zeros(shape), part.new_zeros(shape)
+        conditional[self.with_it], free[self.without] = part[:count], part[count:]
+        w = expand(self.weight, part)
+        # rows that need one branch only take it as it is, to the bit
+        guided = torch.where(w == 1, conditional, free + w * (conditional - free))
+        guided = torch.where(w == 0, free, guided)
+        return _rescaled(guided, conditional, w, self.rescale) if self.rescale else guided
+
+    def pick(self, part: Tensor) -> Tensor:
+        """Of the conditional rows where there are any."""
+        count, chosen = len(self.with_it), part.new_zeros(len(self.weight), *part.shape[1:])
+        chosen[self.without], chosen[self.with_it] = part[count:], part[:count]
+        return chosen
 
 
 def _rescaled(guided: Tensor, conditional: Tensor, w: Tensor, amount: float) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
-from perrin.guide.wrapper import Guide
+from perrin.guide.wrapper import Guide, check_continuous
 from perrin.process.state import State, map_leaves
 
 NoiseChoice = Literal["derived", "raw"]
@@ -39,6 +39,7 @@ class _Thresholding(Guide):
 
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The prediction with its mean brought into range."""
+        check_continuous(x, "thresholding")
         found = self.denoiser(x, level, condition)
         raw = found.noise_at(x, level) if self.noise == "raw" else None
         return Prediction(map_leaves(self.clip, found.mean), raw, found.variance)

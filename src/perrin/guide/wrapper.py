@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
-from perrin.process.state import State
+from perrin.errors import PerrinError
+from perrin.process.state import State, leaves
 
 ITEM = "item"
 """The condition's entry that says which sample each row is, int64 [B], not negative: for wrappers with a memory."""
@@ -21,6 +22,11 @@ class Guide(nn.Module, ABC):
         super().__init__()
         self.denoiser = denoiser
 
+    @property
+    def timeless(self) -> bool:
+        """Whether the prediction is a function of state and condition alone, at all levels the same."""
+        return False
+
     @abstractmethod
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The guided prediction at x [B, ...], level [B]."""
@@ -30,3 +36,18 @@ class Guide(nn.Module, ABC):
         check: Any = getattr(self.denoiser, "check", None)
         if check is not None:
             check(levels)
+
+
+def check_continuous(x: State, what: str) -> None:
+    """Refuse guidance that has no meaning for tokens.
+
+    Raises:
+        PerrinError: a leaf of tokens.
+    """
+    if any(not leaf.is_floating_point() for leaf in leaves(x).values()):
+        raise PerrinError(f"{what} is for continuous states; this one holds tokens")
+
+
+def timeless(denoiser: Denoiser) -> bool:
+    """Whether a denoiser says that its prediction is the same at all levels."""
+    return getattr(denoiser, "timeless", False) is True

@@ -2,6 +2,8 @@ r"""The denoising objective: law of levels x weight x metric, with losses per it
 
     loss_i = weight(level_i) metric(D(alpha clean_i + sigma noise_i, level_i), clean_i) (+ auxiliary_i)
 
+The metric of tokens is the rate of the bound (`process.categorical`), a weighted cross entropy.
+
 It is a function of the items' seeds and of u in (0, 1), never of the batch: trainers choose how these arise.
 """
 
@@ -21,7 +23,9 @@ from perrin.learn.laws import Law, lognormal
 from perrin.learn.learned_weight import weighted
 from perrin.learn.weighting import Weight, edm
 from perrin.process import gaussian
-from perrin.process.state import State, batch_size, leaves, like, map_leaves
+from perrin.process.categorical import ABSENT, Categorical
+from perrin.process.state import State, batch_size, leaves, like
+from perrin.sample.jumping import Process
 from perrin.sample.noise import bits, normals, uniforms
 
 Metric = Literal["squared", "pseudo_huber"]
@@ -32,7 +36,10 @@ Auxiliary: TypeAlias = Callable[[Prediction, Tensor, State], Tensor]
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of a batch: `value` [B] (weighted, differentiable), `level` [B], the clean state's error [B]."""
+    """Losses of a batch: `value` [B] (weighted, differentiable), `level` [B], the clean state's error [B].
+
+    The error of a leaf is a mean over its entries, of tokens over those that are there.
+    """
 
     value: Tensor
     level: Tensor
@@ -50,9 +57,10 @@ class Denoising:
     Attributes:
         law: u [B] -> level [B].
         weight: level [B] -> weight [B]; a `Learned` one adds its own term to the loss.
-        metric: 'squared' error, or 'pseudo_huber' (Song and Dhariwal 2024), mean over the entries of an item.
+        metric: 'squared' error, or 'pseudo_huber' (Song and Dhariwal 2024); tokens have their own.
         drop: the share of items whose condition is dropped, which is what classifier-free guidance needs.
         auxiliary: a further loss of the same prediction, such as `hybrid.variational`.
+        process: of tokens, or leaf -> process.
     """
 
     law: Law
@@ -60,6 +68,7 @@ class Denoising:
     metric: Metric = "squared"
     drop: float = 0.0
     auxiliary: Auxiliary | None = None
+    process: Process = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
@@ -87,8 +96,7 @@ class Denoising:
         x, level, condition = self.noised(clean, condition, seeds, u)
         parts = leaves(clean)
         found = denoiser(x, level, condition)
-        mean = leaves(found.mean)
-        error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0)
+        error = torch.stack([self._error(n, found, parts[n], leaves(x)[n], level) for n in parts]).sum(0)
         value = weighted(self.weight, level, error)
         if self.auxiliary is not None:
             value = value + self.auxiliary(found, level, clean).to(value.dtype)
@@ -103,19 +111,30 @@ class Denoising:
         choices = uniforms(named[:, 0], 2)
         level = self.law(choices[:, 0] if u is None else u)
         parts = leaves(clean)
-        noise = like(
-            {
-                n: normals(named[:, 1 + i], v.shape[1:], v.dtype).to(v.device)
-                for i, (n, v) in enumerate(parts.items())
-            },
-            clean,
-        )
         condition = _dropped(condition, choices[:, 1] < self.drop) if self.drop else condition
         level = level.to(next(iter(parts.values())).device)
-        return map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise), level, condition
+        noisy = {n: self._noisy(n, v, level, named[:, 1 + i]) for i, (n, v) in enumerate(parts.items())}
+        return like(noisy, clean), level, condition
 
-    def _error(self, mean: Tensor, clean: Tensor) -> Tensor:
-        return distance(mean, clean, self.metric)
+    def _process(self, leaf: str) -> Categorical | None:
+        return self.process if isinstance(self.process, Categorical) else (self.process or {}).get(leaf)
+
+    def _noisy(self, leaf: str, clean: Tensor, level: Tensor, seeds: Tensor) -> Tensor:
+        process = self._process(leaf)
+        if process is None:
+            return gaussian.marginal(
+                clean, level, normals(seeds, clean.shape[1:], clean.dtype).to(clean.device)
+            )
+        u = uniforms(seeds, clean[0].numel()).reshape(clean.shape).to(clean.device)
+        return process.noised(clean, level, u)
+
+    def _error(self, leaf: str, found: Prediction, clean: Tensor, x: Tensor, level: Tensor) -> Tensor:
+        process = self._process(leaf)
+        if process is None:
+            mean: Tensor = leaves(found.mean)[leaf]
+            return distance(mean, clean, self.metric)
+        rate = process.rate(x, clean, leaves(found.log_mean())[leaf], level).flatten(1)
+        return rate.sum(1) / (clean != ABSENT).flatten(1).sum(1).clamp(min=1)
 
 
 def distance(found: Tensor, wanted: Tensor, metric: Metric) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
-from perrin.learn.denoising import Denoising, Losses
+from perrin.learn.denoising import Denoising, Losses, distance
 from perrin.learn.learned_weight import weighted
 from perrin.process import levels
 from perrin.process.levels import expand
@@ -77,7 +77,7 @@ class Sliced(Denoising):
                 for n, v in x.items()
             ]
         ).sum(0)
-        error = torch.stack([self._error(mean[n], parts[n]) for n in parts]).sum(0).detach()
+        error = torch.stack([distance(mean[n], parts[n], self.metric) for n in parts]).sum(0).detach()
         return Losses(weighted(self.weight, level, risk), level, error)
 
     def _traces(

@@ -8,6 +8,7 @@ sigmoid  SNR sigmoid(bias - level): the noise loss, faded towards clean levels  
 uniform  1
 learned  any of them over exp(u(level)), u trained beside the network   (`learned_weight`, Karras et al. 2024)
 likelihood  SNR / (2 density of the law): the bound on -log p, in nats per entry       (Song et al. 2021b)
+bound    1 / density of the law: the same for tokens, whose error is the bound's rate
 """
 
 from __future__ import annotations
@@ -77,9 +78,31 @@ def likelihood(law: Law | None = None) -> Weight:
     Raises:
         PerrinError: a law without a density.
     """
-    density = getattr(law or uniform_level(), "density", None)
+    density = _density(law, "likelihood")
+    return lambda level: torch.exp(level) / (2 * density(level))
+
+
+def bound(law: Law | None = None) -> Weight:
+    """The expected loss of tokens is the bound on -log p(data), in nats per token.
+
+    Their error is the bound's rate per unit of level (`process.categorical`), so that an expectation under a law has
+    the weight 1 / density; of the masked process with time uniform in `log_linear` this is the 1/t of Sahoo et al.
+    (2024).
+
+    Args:
+        law: of the training levels (in a recipe, its own), `uniform_level()` by default.
+
+    Raises:
+        PerrinError: a law without a density.
+    """
+    density = _density(law, "bound")
+    return lambda level: 1 / density(level)
+
+
+def _density(law: Law | None, weight: str) -> Callable[[Tensor], Tensor]:
+    density: Callable[[Tensor], Tensor] | None = getattr(law or uniform_level(), "density", None)
     if density is None:
         raise PerrinError(
-            "the weight 'likelihood' needs a law with a density of levels: uniform_level, uniform_time or lognormal"
+            f"the weight {weight!r} needs a law with a density of levels: uniform_level, uniform_time or lognormal"
         )
-    return lambda level: torch.exp(level) / (2 * density(level))
+    return density

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
+from perrin.likelihood.categorical_bound import token_bound
 from perrin.likelihood.draws import Draws
 from perrin.likelihood.gaussians import prior_divergence
 from perrin.likelihood.lattices import Lattices
@@ -28,6 +29,7 @@ from perrin.likelihood.reconstruction import LastFactor, Reconstruction
 from perrin.likelihood.result import LogProb
 from perrin.likelihood.strata import continuous, steady, steps
 from perrin.likelihood.transitions import Variance, rate, scale, transition
+from perrin.process.categorical import Categorical
 from perrin.process.state import State, leaves
 from perrin.sample.noise import Key
 
@@ -66,13 +68,15 @@ class Terms:
         return LogProb(value, stderr, torch.isfinite(value), parts, self.evaluations)
 
 
-def bound(denoiser: Denoiser, x: State, **options: Any) -> LogProb:
-    """A lower bound of log p(x) in nats per item: a density of states, or a probability where there is a lattice.
+def bound(denoiser: Denoiser, x: State, *, process: Categorical | None = None, **options: Any) -> LogProb:
+    """A lower bound of log p(x) in nats per item: a density of states, or a probability of tokens or on a lattice.
 
     Args:
         denoiser: any `(x, level, condition) -> Prediction`; x: clean states [B, ...], or named leaves.
+        process: of tokens x int64 [B, ...], `masked(K)` or `uniform(K)`; an absent position (-1) costs nothing.
+        observed: of tokens, bool [B, ...]: these are given, and the bound is of log p(the others | these).
         levels: of a chain, rising from noisy to clean (`schedule.levels.flip(0)` of a `discrete` schedule, or a
-            part of them); None: continuous time over `level_range`.
+            part of them); None: continuous time over `level_range`, of tokens over all levels.
         samples: network evaluations an item for the diffusion term, in all; at least 2.
         seeds: a key an item, names its draws; None: an item's own numbers do. Never the place in the batch.
         lattice: of integer data (`codec.lattice`, or name -> lattice); None: continuous data.
@@ -81,6 +85,8 @@ def bound(denoiser: Denoiser, x: State, **options: Any) -> LogProb:
         level_range: (noisy, clean) levels in continuous time.
         variance: of a chain's steps, "posterior" (beta~) or "marginal" (beta), unless the denoiser predicts it.
         batch: rows of a network call.
+
+    Tokens have the options levels (up to +inf), samples, seeds, condition, observed and batch.
 
     Returns:
         parts `prior`, `diffusion`, `reconstruction`. The standard error is that of the draws alone.
@@ -95,6 +101,8 @@ def bound(denoiser: Denoiser, x: State, **options: Any) -> LogProb:
         >>> found.value.shape, sorted(found.parts)
         (torch.Size([2]), ['diffusion', 'prior', 'reconstruction'])
     """
+    if process is not None:
+        return token_bound(denoiser, x, process, **options)
     return terms(denoiser, x, **options).total()
 
 

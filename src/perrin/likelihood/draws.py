@@ -23,16 +23,20 @@ class Draws:
     Args:
         x: states [B, ...]; condition: as the denoiser takes it, or None.
         seeds: a key an item; None: an item's own numbers. batch: rows (item, draw) of a network call.
+        tokens: whether the states are tokens; their noise is uniform in (0, 1), that of numbers normal.
 
     Attributes:
         calls: of the function so far.
 
     Raises:
-        PerrinError: sizes that do not fit, states that hold NaN or infinity or that are no floating point numbers.
+        PerrinError: sizes that do not fit, states that hold NaN or infinity or that are no floating point numbers
+            (or no tokens).
     """
 
-    def __init__(self, x: State, condition: Condition, seeds: Sequence[Key] | None, batch: int) -> None:
-        check_items(x, condition)
+    def __init__(
+        self, x: State, condition: Condition, seeds: Sequence[Key] | None, batch: int, *, tokens: bool = False
+    ) -> None:
+        check_items(x, condition, tokens=tokens)
         self.x, self.condition, self.batch, self.calls = x, condition, batch, 0
         self.items = batch_size(x)
         self.keys = keys_of(x, seeds)
@@ -51,10 +55,13 @@ class Draws:
             held = None if self.condition is None else {n: v[item] for n, v in self.condition.items()}
             seeds = named[item, draw]
             u = uniforms(seeds[:, 0], 1)[:, 0]
-            noise = {
-                n: normals(seeds[:, 1 + i], v.shape[1:], v.dtype)
-                for i, (n, v) in enumerate(leaves(clean).items())
-            }
+            noise = {n: _noise(seeds[:, 1 + i], v) for i, (n, v) in enumerate(leaves(clean).items())}
             found.append([v.to(torch.float64) for v in term(clean, held, draw, u, like(noise, self.x))])
             self.calls += 1
         return [torch.cat(parts).reshape(count, self.items) for parts in zip(*found, strict=True)]
+
+
+def _noise(seeds: Tensor, like: Tensor) -> Tensor:
+    if like.is_floating_point():
+        return normals(seeds, like.shape[1:], like.dtype)
+    return uniforms(seeds, like[0].numel()).reshape(like.shape)

@@ -73,15 +73,25 @@ def continuous(low: float, high: float, samples: int) -> Strata:
     return Strata(edges, edges.diff(), 2)
 
 
-def steps(levels: Tensor | Sequence[float], samples: int) -> Strata:
-    """One stratum a step of the chain where `samples` give it two draws, else groups of consecutive steps."""
+def unit(samples: int) -> Strata:
+    """samples / 2 strata of (0, 1), whose `pick` is a number within: of whatever else a bound integrates over."""
+    _check_samples(samples)
+    edges = torch.linspace(0, 1, samples // 2 + 1, dtype=torch.float64)
+    return Strata(edges, edges.diff(), 2)
+
+
+def steps(levels: Tensor | Sequence[float], samples: int, *, clean: bool = False) -> Strata:
+    """One stratum a step of the chain where `samples` give it two draws, else groups of consecutive steps.
+
+    `clean`: whether the last level may be +inf, as it may of tokens, which have probabilities and no density.
+    """
     _check_samples(samples)
     chain = float64(torch.as_tensor(levels)).detach().cpu()
     if chain.dim() != 1 or len(chain) < 2 or not bool((chain.diff() > 0).all()):
         raise PerrinError(
             "the levels of a chain must be at least two, rising from the noisy end to the clean end"
         )
-    if not math.isfinite(float(chain[-1])):
+    if not clean and not math.isfinite(float(chain[-1])):
         raise PerrinError(
             "the last level of a chain must be finite: the step from there to the clean data is the reconstruction"
         )

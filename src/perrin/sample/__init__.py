@@ -1,6 +1,6 @@
 """Samplers as data: rules, grids, plans, and the one loop that runs them."""
 
-from perrin.registry import grids, rules
+from perrin.registry import grids, kernels, rules
 from perrin.sample.making import make_plan
 from perrin.sample.plan import Plan
 from perrin.sample.running import Cancelled, Tick, Trace, run
@@ -13,6 +13,7 @@ __all__ = [
     "Trace",
     "advance",
     "grids",
+    "kernels",
     "make_plan",
     "rules",
     "run",

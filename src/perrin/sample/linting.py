@@ -23,6 +23,8 @@ TOLERANCE = 1e-10
 def check(plan: Plan) -> None:
     """Raise PerrinError at the first defect of the table."""
     _shapes(plan)
+    if plan.moves_tokens:  # whose kernels are held to their promises by tests
+        return
     _noise(plan)
     if plan.declared is not None and plan.nfe != plan.declared:
         raise PerrinError(f"{_name(plan)} declares {plan.declared} evaluations and has {plan.nfe}")

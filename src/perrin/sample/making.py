@@ -10,9 +10,11 @@ import torch
 
 from perrin.errors import PerrinError
 from perrin.process.schedule import Schedule
-from perrin.registry import grids, rules
+from perrin.registry import grids, kernels, rules
 from perrin.sample.compiling import compile_rows
-from perrin.sample.plan import Plan
+from perrin.sample.jumping import Leap
+from perrin.sample.kernel import Kernel
+from perrin.sample.plan import Plan, Row
 from perrin.sample.rule import Rule
 from perrin.sample.tracing import trace
 
@@ -20,7 +22,7 @@ MAX_SLOTS = 5
 
 
 def make_plan(
-    rule: str | Rule,
+    rule: str | Rule | Kernel,
     schedule: Schedule | None = None,
     *,
     steps: int | None = None,
@@ -30,7 +32,8 @@ def make_plan(
     """Compile a rule on a grid.
 
     Args:
-        rule: a registry name (`perrin.sample.rules`), or a `Rule`.
+        rule: a registry name (`perrin.sample.rules`), or a `Rule`; of tokens a name of `perrin.sample.kernels`, or a
+            `Kernel`.
         schedule: lays the named grid; not needed for explicit levels.
         steps: number of steps of a named grid.
         grid: 'time', 'logsnr', 'karras' or 'cosine', or rising levels (the last may be inf, the first -inf).
@@ -45,9 +48,11 @@ def make_plan(
         >>> make_plan("dpmpp_2m", vp(), steps=12).nfe
         12
     """
-    found = rules[rule] if isinstance(rule, str) else rule
+    found = rule if not isinstance(rule, str) else kernels[rule] if rule in kernels else rules[rule]
     levels = _levels(schedule, steps, grid)
     _check_options(found, options)
+    if isinstance(found, Kernel):
+        return _of_tokens(found, levels, options)
     first = trace(found.function, levels, found.raw_noise, options)
     rows, slots = compile_rows(first)
     again, _ = compile_rows(trace(found.function, levels, found.raw_noise, options))
@@ -80,7 +85,17 @@ def _levels(schedule: Schedule | None, steps: int | None, grid: str | Sequence[f
     return levels
 
 
-def _check_options(rule: Rule, options: dict[str, Any]) -> None:
+def _of_tokens(kernel: Kernel, levels: list[float], options: dict[str, Any]) -> Plan:
+    """Rows that leave continuous leaves alone and move tokens from each level to the next."""
+    stay = torch.zeros(2, 4, dtype=torch.float64)
+    stay[:, 0] = 1.0
+    rows = [
+        Row(s, s, stay, leap=Leap(kernel.name, dict(options), s, t, levels[0])) for s, t in pairwise(levels)
+    ]
+    return Plan(kernel.name, tuple(levels), tuple(rows), 2, dict(options), len(rows), exact=False)
+
+
+def _check_options(rule: Rule | Kernel, options: dict[str, Any]) -> None:
     import inspect
 
     from perrin.registry import unknown

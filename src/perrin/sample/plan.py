@@ -5,7 +5,8 @@ A row evaluates the denoiser at x_eval and then maps
     [x_base, x_eval, kept..., D, E, z...]  ->  [x_base, x_eval, kept...]
 
 D is the predicted clean state, E the raw noise prediction (only for rules that use it), z the row's unit
-normals. A plan depends on levels alone: it serves every model, schedule and state shape.
+normals. A plan depends on levels alone: it serves every model, schedule and state shape. The rows of a plan for tokens
+name a kernel instead, which is no table.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.sample.jumping import Leap
 from perrin.sample.tracing import Draw
 
 FORMAT = 1
@@ -37,6 +39,7 @@ class Row:
         matrix: float64 [slots, slots + 2 + draws].
         draws: the unit normals it needs.
         variance: (a, b): its draw is scaled by sqrt(a + b * variance of the prediction).
+        leap: how it moves tokens; None: not at all.
     """
 
     level: float | None
@@ -44,6 +47,7 @@ class Row:
     matrix: Tensor
     draws: tuple[Draw, ...] = ()
     variance: tuple[float, float] | None = None
+    leap: Leap | None = None
 
     @cached_property
     def program(self) -> list[list[tuple[int, float]]]:
@@ -73,7 +77,7 @@ class Plan:
     """A compiled sampler.
 
     Attributes:
-        rule: the rule's name; options: what it was given.
+        rule: the rule's name, or the kernel's; options: what it was given.
         grid: the levels of the grid, rising.
         rows: the table.
         slots: how many states are carried (x_base, x_eval and what is kept).
@@ -116,7 +120,12 @@ class Plan:
     @property
     def stochastic(self) -> bool:
         """Whether any row draws noise."""
-        return any(row.draws for row in self.rows)
+        return any(row.draws or row.leap for row in self.rows)
+
+    @property
+    def moves_tokens(self) -> bool:
+        """Whether this is a plan for tokens."""
+        return self.rows[0].leap is not None
 
     def check(self) -> None:
         """Lint the table: causality, endpoints, declared evaluations, the point mass where the rule is exact.
@@ -172,6 +181,7 @@ class Plan:
             "rule": self.rule,
             "options": self.options,
             "grid": [_number(v) for v in self.grid],
+            **({"tokens": True} if self.moves_tokens else {}),
             "slots": self.slots,
             "declared": self.declared,
             "exact": self.exact,
@@ -227,6 +237,10 @@ def _number(value: float) -> float | str:
 
 
 def _read(data: dict[str, Any]) -> Plan:
+    if data.get("tokens"):  # a kernel is code: nothing but its levels and options can be saved
+        from perrin.sample.making import make_plan
+
+        return make_plan(str(data["rule"]), grid=[float(v) for v in data["grid"]], **data["options"])
     slots = int(data["slots"])
     rows: list[Row] = []
     for r in data["rows"]:

@@ -14,8 +14,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from perrin.errors import PerrinError
 from perrin.process.levels import expand
 from perrin.process.state import State, leaves
+from perrin.sample.jumping import Leaps, leaps
 from perrin.sample.noise import Key, seed_of, seed_tensor
 from perrin.sample.plan import Row
 
@@ -45,30 +47,39 @@ class Ready:
         lines: leaf -> the sums to form; where: which of them each slot takes.
         draws: leaf -> its noise; empty where no row draws any.
         levels: float64 [B], where a row uses the raw noise prediction.
+        leaps: leaf of tokens -> how they move.
     """
 
     lines: dict[str, tuple[Line, ...]]
     where: tuple[int, ...]
     draws: dict[str, Draws]
     levels: Tensor | None
+    leaps: dict[str, Leaps]
 
 
 def prepare(rows: Row | Sequence[Row], keys: Sequence[Key], slots: int, x: State) -> Ready:
     """The tick of samples with `keys` [B], all on one row or on `rows` [B], which carry `slots` states like `x`."""
     row_of = [rows] * len(keys) if isinstance(rows, Row) else rows
     kinds = [rows] if isinstance(rows, Row) else rows
-    parts = leaves(x)
+    parts = {name: v for name, v in leaves(x).items() if v.is_floating_point()}
+    moved = {name: leaps(row_of, keys, name, v) for name, v in leaves(x).items() if name not in parts}
+    if parts and any(row.leap is not None for row in kinds):
+        raise PerrinError(
+            "this plan moves tokens, and the state is continuous; perrin models --solvers lists solvers"
+        )
     draws, levels = {}, None
     if any(row.draws for row in kinds):
         draws = {name: _draws(row_of, keys, name, v) for name, v in parts.items()}
     if any(row.uses_noise for row in kinds):
         levels = level_tensor(row_of, next(iter(parts.values())).device)
+    if not parts:
+        return Ready({}, (0,) * slots, {}, None, moved)
     if all(row is kinds[0] for row in kinds):
         made = {name: _together(kinds[0], slots, v.dtype) for name, v in parts.items()}
         where = next(iter(made.values()))[1]
-        return Ready({name: lines for name, (lines, _) in made.items()}, where, draws, levels)
+        return Ready({name: lines for name, (lines, _) in made.items()}, where, draws, levels, moved)
     lines_of = {name: _apart(row_of, slots, v) for name, v in parts.items()}
-    return Ready(lines_of, tuple(range(slots)), draws, levels)
+    return Ready(lines_of, tuple(range(slots)), draws, levels, moved)
 
 
 def level_tensor(row_of: Sequence[Row], device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
+from perrin.process.categorical import Categorical
 from perrin.process.state import Shape, State, batch_size, leaves, like, map_leaves
 from perrin.sample.device import device_of
-from perrin.sample.noise import Key, normals, seed_of, seed_tensor
+from perrin.sample.jumping import Process, Tokens, tokens_of
+from perrin.sample.noise import Key, normals, seed_of, seed_tensor, uniforms
 from perrin.sample.plan import Plan
 from perrin.sample.ticking import move, start_slots
 from perrin.sample.timetable import Stop, back, timetable
@@ -26,7 +29,7 @@ class Tick:
     Attributes:
         count: ticks so far; items: which of the batch took part.
         levels: the level of each of these items' states after the row.
-        state: their states (x_base); mean: their predictions (None where nothing was evaluated).
+        state: their states (x_base); mean: their predictions (None where nothing was evaluated), of tokens probabilities.
     """
 
     count: int
@@ -75,6 +78,8 @@ def run(
     shape: Shape | None = None,
     start: State | None = None,
     condition: Condition = None,
+    process: Process = None,
+    observed: State | None = None,
     trace: Trace | None = None,
     callback: Callable[[Tick], object] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -87,8 +92,10 @@ def run(
         denoiser: any `(x, level, condition) -> Prediction`.
         seeds: one key a sample, an int or (seed, index); a sample is a function of its key, not of the batch.
         shape: the state's shape without the batch, or name -> shape; not needed with `start`.
-        start: states [B, ...] at the plan's first level, in unit coordinates; else N(0, I).
+        start: states [B, ...] at the plan's first level, in unit coordinates; else N(0, I), and the noise end of tokens.
         condition: tensors with the batch as leading axis.
+        process: of tokens (int64): `masked(K)` or `uniform(K)`, or leaf -> process.
+        observed: bool like `start`: tokens that never change; of a masked process those that `start` knows by default.
         trace: records states, means and levels after every tick.
         callback: called with a `Tick` after every row; returning False cancels.
         dtype: of the state (float32 or float64), where `start` does not say; device: else the denoiser's.
@@ -111,8 +118,9 @@ def run(
     if start is None:
         if shape is None:
             raise PerrinError("run needs the shape of the state, or a start state")
-        start = prior(keys, shape, dtype, device_of(denoiser) if device is None else device)
-    return _Run(plans, denoiser, keys, condition, trace, callback).go(start)
+        start = prior(keys, shape, dtype, device_of(denoiser) if device is None else device, process)
+    tokens = tokens_of(process, start, observed)
+    return _Run(plans, denoiser, keys, condition, tokens, trace, callback).go(start)
 
 
 class _Run:
@@ -124,11 +132,12 @@ class _Run:
         denoiser: Denoiser,
         keys: list[Key],
         condition: Condition,
+        tokens: dict[str, Tokens],
         trace: Trace | None,
         callback: Callable[[Tick], object] | None,
     ) -> None:
         self.plans, self.denoiser, self.keys = plans, denoiser, keys
-        self.condition, self.trace, self.callback = condition, trace, callback
+        self.condition, self.tokens, self.trace, self.callback = condition, tokens, trace, callback
 
     def go(self, start: State) -> State:
         count = max(plan.slots for plan in self.plans)
@@ -139,13 +148,14 @@ class _Run:
         parts: list[State] = []
         for number, stop in enumerate(stops, 1):
             prediction = None if stop.levels is None else self._predict(stop, stop.levels, slots[1])
-            slots = move(stop.ready, slots, prediction)
+            slots = move(stop.ready, slots, prediction, self.tokens)
             if watched:
                 self._report(number, stop, slots[0], prediction)
             if stop.ended is not None:
                 parts.append(_take(slots[0], stop.ended))
             if stop.stays is not None:
                 slots = [_take(slot, stop.stays) for slot in slots]
+                self.tokens = {name: part.of(stop.stays) for name, part in self.tokens.items()}
         if not parts:
             return slots[0]
         return map_leaves(lambda *values: torch.cat(values).index_select(0, order), *parts)
@@ -168,15 +178,26 @@ class _Run:
             raise Cancelled(tick)
 
 
-def prior(keys: Sequence[Key], shape: Shape, dtype: torch.dtype, device: torch.device | str) -> State:
-    """N(0, I), every process at its noisy end in unit coordinates.
+def prior(
+    keys: Sequence[Key],
+    shape: Shape,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    process: Process = None,
+) -> State:
+    """Every process at its noisy end: N(0, I) in unit coordinates, masks or uniform tokens.
 
     It depends on the key alone: one seed on different grids, rules and steps leads to like samples.
     """
+    categorical = {"": process} if isinstance(process, Categorical) else process or {}
     parts = {}
     for name, size in leaves(shape).items():
-        seeds = [seed_of(key, name, "start") for key in keys]
-        parts[name] = normals(seed_tensor(seeds, device), tuple(size), dtype)
+        seeds = seed_tensor([seed_of(key, name, "start") for key in keys], device)
+        if name in categorical:
+            u = uniforms(seeds, math.prod(size)).reshape(len(keys), *size)
+            parts[name] = categorical[name].prior(u)
+        else:
+            parts[name] = normals(seeds, tuple(size), dtype)
     return like(parts, shape)
 
 
@@ -205,7 +226,10 @@ def _scatter(prediction: Prediction, items: Tensor, x: State) -> Prediction:
     """Predictions of some items as predictions of all; the others are never used."""
 
     def place(value: Tensor, like_x: Tensor) -> Tensor:
-        return torch.zeros_like(like_x).index_copy(0, items, value.to(like_x.dtype))
+        dtype = like_x.dtype if like_x.is_floating_point() else value.dtype  # of tokens probabilities
+        return value.new_zeros(len(like_x), *value.shape[1:], dtype=dtype).index_copy(
+            0, items, value.to(dtype)
+        )
 
     def spread(part: State | None) -> State | None:
         return None if part is None else map_leaves(place, part, x)

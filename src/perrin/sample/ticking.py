@@ -8,7 +8,7 @@ of other plans, is the same sample bit for bit (as far as the denoiser itself wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Prediction
 from perrin.errors import PerrinError
 from perrin.process.state import State, leaves, like
+from perrin.sample.jumping import Process, Tokens, leapt, tokens_of
 from perrin.sample.noise import Key, normals
 from perrin.sample.plan import Plan, Row
 from perrin.sample.preparing import Draws, Line, Ready, prepare
@@ -40,6 +41,8 @@ def advance(
     slots: Slots,
     predictions: Prediction | None,
     keys: Sequence[Key],
+    process: Process = None,
+    observed: State | None = None,
 ) -> Slots:
     """One tick of the only sampling loop.
 
@@ -49,6 +52,7 @@ def advance(
         slots: states [B, ...], as `start_slots` or the last tick gave them.
         predictions: of the denoiser at x_eval (`slots[1]`); None where no row evaluates.
         keys: the samples' keys [B], which name their noise.
+        process, observed: of tokens; see `run`.
 
     Returns:
         The new slots; `slots[0]` is the state. No state that came in is written to.
@@ -56,11 +60,12 @@ def advance(
     Raises:
         PerrinError: plans, rows and keys of different lengths.
     """
-    return move(prepare(_rows(plans, rows, len(keys)), keys, len(slots), slots[0]), slots, predictions)
+    ready = prepare(_rows(plans, rows, len(keys)), keys, len(slots), slots[0])
+    return move(ready, slots, predictions, tokens_of(process, slots[0], observed))
 
 
-def move(ready: Ready, slots: Slots, predictions: Prediction | None) -> Slots:
-    """`advance` by a tick that was made ready before."""
+def move(ready: Ready, slots: Slots, predictions: Prediction | None, tokens: Mapping[str, Tokens]) -> Slots:
+    """`advance` by a tick that was made ready before; `tokens` says what never changes of leaves of tokens."""
     old = [leaves(slot) for slot in slots]
     mean: dict[str, Tensor] = {}
     raw: dict[str, Tensor] = {}
@@ -81,6 +86,8 @@ def move(ready: Ready, slots: Slots, predictions: Prediction | None) -> Slots:
         inputs.append(raw[name].to(x.dtype) if raw else x)
         inputs.append(mean[name].to(x.dtype) if mean else x)
         new[name] = _sums(lines, inputs)
+    for name, ahead in ready.leaps.items():
+        new[name] = [leapt(ahead, tokens[name], old[0][name], mean[name])] * (1 + max(ready.where))
     return [like({name: found[place] for name, found in new.items()}, slots[0]) for place in ready.where]
 
 

@@ -1,0 +1,1 @@
+"""How tokens move: one file a way, registered in `perrin.registry.kernels`."""
