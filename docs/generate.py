@@ -14,8 +14,10 @@ WIDTH = 100
 TITLES = {
     "recipes": "Recipes: what `perrin train NAME` runs",
     "solvers": "Solvers: `--solver` and `make_plan(name, ...)`",
+    "token_solvers": "Solvers of tokens: `--solver` of a model of texts",
     "grids": "Grids: the levels at which a solver evaluates",
     "schedules": "Schedules: `perrin.process`",
+    "processes": "Processes of tokens",
     "parameterisations": "Parameterisations: what a network outputs",
     "variances": "Learned variances: what a network says of its own error",
     "guidance": "Guidance: wrappers of a denoiser, `perrin.guide`",

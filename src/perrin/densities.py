@@ -2,6 +2,7 @@
 
     continuous data   log p(value) = log p(state) + log |d state / d value|          a density
     integer data      log P(value), by the bound's own last factor or by dequantisation      a probability
+    texts             log P(text), by the bound of every passage (`passages`)                a probability
 
 A probability of whole numbers needs no Jacobian: a bin has the same mass in any units.
 """
@@ -20,6 +21,7 @@ from torch import Tensor
 from perrin.contracts import Batch, Codec, Item
 from perrin.errors import PerrinError
 from perrin.likelihood import Dequantiser, LogProb, bound, dequantised, join, log_prob
+from perrin.passages import token_log_prob
 from perrin.process.schedulebook.table import Discrete
 from perrin.registry import schedules
 from perrin.sample.noise import Key
@@ -39,7 +41,7 @@ EVALUATED_AT_A_TIME = 100_000
 def data_log_prob(
     model: Model,
     data: Any,
-    method: Method,
+    method: Method | None,
     label: Any,
     seed: int,
     dequantise: Literal["uniform"] | Dequantiser | None,
@@ -49,8 +51,23 @@ def data_log_prob(
     options: dict[str, Any],
 ) -> LogProb:
     """See `Model.log_prob`, which says what is meant where nothing is said."""
-    if method not in ("ode", "bound"):
+    if method not in (None, "ode", "bound"):
         raise PerrinError(f"method {method!r} is not known; known: ode, bound")
+    process = model.design.categorical
+    if process is not None:
+        if method == "ode" or dequantise is not None:
+            raise PerrinError("the likelihood of tokens is known by its bound alone: method='bound'")
+        items = as_items(data)
+        _check_labels(label, items)
+
+        def conditioned(rows: Sequence[int]) -> dict[str, Tensor] | None:
+            if not model.codec.classes:  # nor need the texts be encoded again
+                return _condition(model, Batch(torch.empty(len(rows)), None), label)
+            chosen = label if isinstance(label, str | int) else [label[i] for i in rows]
+            return _condition(model, model.codec.encode([items[i] for i in rows]), chosen)
+
+        return token_log_prob(model, process, items, conditioned, seed, batch, progress, **options)
+    method = method or "ode"
     lattice = model.codec.lattice
     if dequantise is not None and lattice is None:
         raise PerrinError(
@@ -102,8 +119,7 @@ def _batches(model: Model, data: Any, label: Any, size: int) -> Iterator[tuple[i
     """(index of the first item, states and condition on the model's device), `size` at a time."""
     items = as_items(data)
     device = next(model.module.parameters()).device
-    if not isinstance(label, str | int) and len(label) != len(items):
-        raise PerrinError(f"{len(label)} labels for {len(items)} items; give one, or one each")
+    _check_labels(label, items)
     for first in range(0, len(items), size):
         part = [items[i] for i in range(first, min(first + size, len(items)))]
         encoded = encode_unchanged(model.codec, part)
@@ -113,15 +129,20 @@ def _batches(model: Model, data: Any, label: Any, size: int) -> Iterator[tuple[i
         yield first, Batch(encoded.state.to(device), moved)
 
 
+def _check_labels(label: Any, items: Sequence[Item]) -> None:
+    if not isinstance(label, str | int) and len(label) != len(items):
+        raise PerrinError(f"{len(label)} labels for {len(items)} items; give one, or one each")
+
+
 def as_items(data: Any) -> Sequence[Item]:
     """A dataset as it is; plain values as items without labels."""
     if hasattr(data, "split") and hasattr(data, "classes"):
         return cast("Sequence[Item]", data)
     if isinstance(data, str):
         raise PerrinError(
-            f"give values or a dataset, not the path {data!r}; perrin likelihood MODEL DATA reads files"
+            f"give values or a dataset, not the text or path {data!r}; perrin likelihood MODEL DATA reads files"
         )
-    values = [np.asarray(value) for value in data]
+    values = [value if isinstance(value, str) else np.asarray(value) for value in data]
     return [{"value": v, "label": None, "name": f"item {i}"} for i, v in enumerate(values)]
 
 

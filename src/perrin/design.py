@@ -13,10 +13,12 @@ from torch import nn
 from perrin.contracts import Codec
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.parameterisation import make as make_parameterisation
+from perrin.denoise.tokens import TokenDenoiser
 from perrin.denoise.wrapped import Wrapped, wrap
 from perrin.errors import PerrinError
 from perrin.guide import Classifier
-from perrin.registry import kinds, nets, schedules, variances
+from perrin.process.categorical import Categorical
+from perrin.registry import kinds, nets, processes, schedules, variances
 from perrin.sample import Plan, make_plan
 
 
@@ -25,6 +27,8 @@ class Sampling:
     """How to sample unless told otherwise: solver with its options, steps, grid on a schedule, guidance on an interval.
 
     Attributes:
+        temperature, top_p: of tokens: their probabilities to the power of 1/temperature, and without the least likely
+            that make up less than 1 - top_p.
         evaluated: of a distilled model: for each number of steps that it supports the levels that it evaluates; its
             solver, grid and schedule are then not for the user to choose.
         distilled_guidance: the guidance weight that is part of a distilled model.
@@ -37,6 +41,8 @@ class Sampling:
     guidance: float = 1.0
     interval: tuple[float, float] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    top_p: float = 1.0
     evaluated: dict[int, tuple[float, ...]] | None = None
     distilled_guidance: float | None = None
 
@@ -100,21 +106,34 @@ Role = Literal["denoiser", "classifier"]
 
 @dataclass(frozen=True)
 class Design:
-    """What a model is made of, JSON-able: enough to rebuild it around its weights."""
+    """What a model is made of, JSON-able: enough to rebuild it around its weights.
+
+    `process` is that of a model of tokens; None: Gaussian.
+    """
 
     net: dict[str, Any]
     parameterisation: dict[str, Any]
     codec: dict[str, Any]
     role: Role = "denoiser"
+    process: dict[str, Any] | None = None
 
-    def module(self) -> Wrapped | Classifier:
+    @property
+    def categorical(self) -> Categorical | None:
+        """The process of tokens, None for continuous states."""
+        made: Categorical | None = None if self.process is None else processes.build(self.process)
+        return made
+
+    def module(self) -> Wrapped | TokenDenoiser | Classifier:
         """The network with fresh weights, as what the role says."""
         net: nn.Module = nets.build(self.net)
+        process = self.categorical
+        if process is not None:
+            return wrap(net, "logits", process=process)
         if self.role == "classifier":
             return Classifier(net, self._parameterisation())
         return wrap(net, self._parameterisation())
 
-    def denoiser(self) -> Wrapped:
+    def denoiser(self) -> Wrapped | TokenDenoiser:
         """The network with fresh weights, as a denoiser."""
         return as_denoiser(self.module())
 
@@ -132,7 +151,7 @@ class Design:
         return made
 
 
-def as_denoiser(module: Wrapped | Classifier) -> Wrapped:
+def as_denoiser(module: Wrapped | TokenDenoiser | Classifier) -> Wrapped | TokenDenoiser:
     """The module, if it is a denoiser.
 
     Raises:
@@ -150,6 +169,8 @@ def same_states(one: Codec, other: Codec) -> bool:
     """Whether two codecs mean the same data by a state, to a twentieth of its unit: two splits of one set do."""
     if one.kind != other.kind or one.shape != other.shape:
         return False
+    if one.categories is not None:
+        return one.config().get("vocabulary") == other.config().get("vocabulary")
     probe = torch.stack([torch.full(one.shape, v) for v in (-1.0, 0.0, 1.0)])
     low, middle, high = (np.asarray(v, np.float64) for v in one.decode(probe))
     others = (np.asarray(v, np.float64) for v in other.decode(probe))

@@ -57,12 +57,14 @@ def tune(
         seeds, starts, iterations, seed, progress, options: of `perrin.learn.tune`.
 
     Raises:
-        PerrinError: a distilled model, or what `perrin.learn.tune` refuses.
+        PerrinError: a distilled model, one of tokens, or what `perrin.learn.tune` refuses.
     """
     if model.sampling.evaluations is not None:
         raise PerrinError(
             "this model is distilled: its evaluations follow no flow, so there is nothing to tune"
         )
+    if model.design.categorical is not None:
+        raise PerrinError("this is a model of tokens, whose solvers are no tables that could be fitted")
     if steps < 2:
         raise PerrinError(f"steps = {steps}: a plan of one evaluation has nothing to fit; 2 to 20 make sense")
     if out is None and model.folder is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +16,24 @@ import torch
 from torch import Tensor, nn
 
 from perrin.contracts import Codec
+from perrin.denoise.tokens import TokenDenoiser
 from perrin.denoise.wrapped import Wrapped
 from perrin.densities import Method, as_items, data_log_prob, encode_unchanged
 from perrin.design import Design, Sampling, as_denoiser, same_states
 from perrin.errors import PerrinError
 from perrin.fitted import find, misfit
-from perrin.guide import Classifier, ClassifierFree, ClassifierGuidance, FeatureReuse
+from perrin.guide import (
+    Classifier,
+    ClassifierFree,
+    ClassifierGuidance,
+    FeatureReuse,
+    Remembered,
+    Tempered,
+)
 from perrin.likelihood import Dequantiser, LogProb
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
 from perrin.sample import Plan
-from perrin.samples import Samples, draw
+from perrin.samples import Request, Samples, draw
 from perrin.saving import (
     load_weights,
     read_json,
@@ -35,6 +43,7 @@ from perrin.saving import (
     write_json,
     write_text,
 )
+from perrin.windowed import blanks
 
 FORMAT = 1
 
@@ -50,7 +59,7 @@ class Model:
     def __init__(
         self,
         design: Design,
-        module: Wrapped | Classifier,
+        module: Wrapped | TokenDenoiser | Classifier,
         codec: Codec,
         sampling: Sampling,
         folder: Path | None = None,
@@ -61,7 +70,7 @@ class Model:
         self.hash = weights_hash(module.net.state_dict())
 
     @property
-    def denoiser(self) -> Wrapped:
+    def denoiser(self) -> Wrapped | TokenDenoiser:
         """(x, level, condition) -> Prediction; a classifier has none and says so."""
         return as_denoiser(self.module)
 
@@ -90,19 +99,43 @@ class Model:
         return self
 
     def guided(
-        self, weight: float | Tensor | None = None, classifier: Model | None = None, reuse: int = 1
+        self,
+        weight: float | Tensor | None = None,
+        classifier: Model | None = None,
+        reuse: int = 1,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
     ) -> nn.Module:
         """The denoiser under this model's guidance, or a classifier's; of another weight where given.
 
-        With `reuse` above 1 it is for one run, whose condition names its samples; see `guide.FeatureReuse`.
+        With `reuse` above 1, and of tokens, it is for one run, whose condition names its samples; see
+        `guide.FeatureReuse` and `guide.Remembered`.
         """
         w = self.sampling.guidance if weight is None else weight
+        if isinstance(self.denoiser, TokenDenoiser):
+            return self._writing(self.denoiser, w, classifier, reuse, temperature, top_p)
         denoiser = self.denoiser if reuse == 1 else FeatureReuse(self.denoiser, reuse)
         if classifier is not None:
             return ClassifierGuidance(denoiser, classifier.classifier, w, self.sampling.interval)
         if not isinstance(w, Tensor) and w == 1.0:
             return denoiser
         return ClassifierFree(denoiser, w, interval=self.sampling.interval)
+
+    def _writing(
+        self,
+        denoiser: TokenDenoiser,
+        w: float | Tensor,
+        classifier: Model | None,
+        reuse: int,
+        temperature: float,
+        top_p: float,
+    ) -> nn.Module:
+        if classifier is not None or reuse != 1:
+            raise PerrinError("classifier and reuse are for continuous states; this is a model of tokens")
+        made: nn.Module = Remembered(denoiser) if denoiser.timeless else denoiser
+        if isinstance(w, Tensor) or w != 1.0:
+            made = ClassifierFree(made, w, interval=self.sampling.interval)
+        return made if temperature == top_p == 1.0 else Tempered(made, temperature=temperature, top_p=top_p)
 
     def sample(
         self,
@@ -119,6 +152,10 @@ class Model:
         progress: Callable[[int, int], None] | None = None,
         trace: bool = False,
         first: int = 0,
+        known: Tensor | None = None,
+        length: int | Sequence[int] | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
         **conditions: Any,
     ) -> Samples:
         """Draw n samples; sample i is a function of (seed, i) and its condition, not of n or the batch.
@@ -132,8 +169,13 @@ class Model:
                 slightly other samples.
             batch: how many at a time; by default what fits, halved when memory runs out.
             progress: called with (network evaluations done, in all) as they go.
-            trace: keep the predicted clean states of every step, for `Samples.trajectory`.
+            trace: keep the predicted clean states of every step, for `Samples.trajectory`; of tokens the states.
             first: index of the first sample (to make a later one of a series again).
+            known: of tokens, int64 [L] or [n, L]: those that are given, K where one is to be drawn, -1 where there is no
+                place; `codec.known(prompt, length)` and `codec.infill(pattern)` make them.
+            length: of tokens, in the place of `known`: how many a sample has, or one number each; more than the
+                context are drawn window by window. Lengths of the training data by default.
+            temperature, top_p: of tokens, see `Sampling`; the model's own by default.
             conditions: `label=` a class name or index, or one for each sample, "none" for unconditional; a model
                 with classes takes them in turn by default.
 
@@ -157,7 +199,34 @@ class Model:
         chosen = plan or self.plan(solver, steps, w, fitted=guide is None)
         if plan is not None:
             self._warn_of_misfit(plan, w, "it is used all the same")
-        return draw(self, chosen, n, seed, first, labels, w, batch, progress, trace, guide, reuse)
+        marks = self._blanks(n, seed, first, known, length, temperature, top_p)
+        asked = Request(chosen, n, seed, first, labels, w, trace, guide, reuse, marks)
+        if marks is not None:
+            own = self.sampling
+            asked = replace(
+                asked,
+                temperature=own.temperature if temperature is None else float(temperature),
+                top_p=own.top_p if top_p is None else float(top_p),
+            )
+        return draw(self, asked, batch, progress)
+
+    def _blanks(
+        self,
+        n: int,
+        seed: int,
+        first: int,
+        known: Tensor | None,
+        length: int | Sequence[int] | None,
+        temperature: float | None,
+        top_p: float | None,
+    ) -> Tensor | None:
+        if self.design.categorical is not None:
+            return blanks(self.codec, n, seed, first, known, length)
+        given = {"known": known, "length": length, "temperature": temperature, "top_p": top_p}
+        for name, value in given.items():
+            if value is not None:
+                raise PerrinError(f"{name} is for models of tokens; this model's states are continuous")
+        return None
 
     def plan(
         self,
@@ -226,6 +295,8 @@ class Model:
     def _flow(
         self, carry: Callable[..., Endpoint], state: Tensor, label: Any, options: dict[str, Any]
     ) -> Endpoint:
+        if self.design.categorical is not None:
+            raise PerrinError("the probability flow is of continuous states; this is a model of tokens")
         self._refuse_distilled("the probability flow")
         unlabelled = label is None and not self.codec.classes
         asked = {} if unlabelled else {"label": "none" if label is None else label}
@@ -285,7 +356,7 @@ class Model:
         self,
         data: Any,
         *,
-        method: Method = "ode",
+        method: Method | None = None,
         label: Any = "own",
         seed: int = 0,
         dequantise: Literal["uniform"] | Dequantiser | None = None,
@@ -294,18 +365,20 @@ class Model:
         progress: Callable[[int], None] | None = None,
         **options: Any,
     ) -> LogProb:
-        """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integer data.
+        """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integers or texts.
 
         Args:
             data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them.
             method: 'ode', the probability flow, or 'bound', the variational bound: in discrete time where the
                 model's own schedule is a chain. They are of two densities; for a trained model either may be larger.
+                By default 'ode', and of texts, which have nothing else, 'bound'.
             label: 'own' (of the data; unlabelled items are unconditional), 'none', a class, or one for each item.
             seed: of the noise that estimates draw; an item's value is a function of (seed, its index).
             dequantise: of integer data: 'uniform' (what 'ode' does by default) or a fitted `Dequantiser`; by default
                 'bound' has a factor for whole numbers of its own. draws: of that noise.
             batch: items at a time; progress: called with the number of items done since the last call.
-            options: of `perrin.likelihood.log_prob` (divergence, probes, steps, tolerance, ...) or `bound` (samples, ...).
+            options: of `perrin.likelihood.log_prob` (divergence, probes, steps, tolerance, ...) or `bound` (samples, ...);
+                of texts `left`, the tokens of context that a passage of a long text is given.
 
         Raises:
             PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
@@ -353,7 +426,11 @@ class Model:
             )
         try:
             design = Design(
-                data["net"], data["parameterisation"], data["codec"], data.get("role", "denoiser")
+                data["net"],
+                data["parameterisation"],
+                data["codec"],
+                data.get("role", "denoiser"),
+                data.get("process"),
             )
             sampling = Sampling(**{**data["sampling"], "interval": _pair(data["sampling"].get("interval"))})
         except (KeyError, TypeError) as error:

@@ -13,7 +13,6 @@ from PIL import Image, ImageSequence
 
 from perrin import api
 from perrin.errors import PerrinError
-from perrin.kinds.images import save_animation
 from perrin.kinds.provenance import read_provenance
 from perrin.model import Model
 from perrin.registry import kinds
@@ -39,7 +38,7 @@ def reproduce(
     """Make the samples in a file again, one at a time.
 
     Args:
-        file: what `perrin sample` wrote: a PNG, arrays with their sidecar, or a GIF of the denoising.
+        file: what `perrin sample` wrote: a PNG, arrays or texts with their sidecar, or a GIF or page of the denoising.
         model: where the model is, when it has moved; classifier: likewise, of samples that one guided.
 
     Raises:
@@ -70,15 +69,15 @@ def reproduce(
 
 
 def write(samples: Samples, path: Path) -> None:
-    """Write remade samples in the form that the name of the file asks for; a GIF is their animation."""
+    """Write remade samples in the form that the name of the file asks for; a GIF or a page is their animation."""
     if _moves(path):
-        save_animation(samples.trajectory(), path, {"items": samples.provenance})
+        samples.save_trajectory(path)
     else:
         samples.save(path)
 
 
 def _moves(path: Path) -> bool:
-    return path.suffix.lower() == ".gif"
+    return path.suffix.lower() in (".gif", ".html")
 
 
 def _load(given: str | None, item: dict[str, Any], file: Path, device: str, role: str = "model") -> Model:
@@ -101,7 +100,11 @@ def _load(given: str | None, item: dict[str, Any], file: Path, device: str, role
 
 
 def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | None) -> Samples:
-    conditions = {"label": item["label"]} if "label" in item else {}
+    conditions: dict[str, Any] = {
+        name: item[name] for name in ("label", "length", "temperature", "top_p") if name in item
+    }
+    if "known" in item:
+        conditions["known"] = torch.tensor(item["known"])
     return model.sample(
         1,
         seed=item["seed"],
@@ -118,7 +121,7 @@ def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | N
 
 def _compare(samples: Samples, file: Path) -> tuple[float, float]:
     """(largest difference, what rounding explains) between the file and the remade samples, saved as it was."""
-    read = _frames if _moves(file) else kinds[samples.codec.kind].read_saved
+    read = _frames if file.suffix.lower() == ".gif" else kinds[samples.codec.kind].read_saved
     with tempfile.TemporaryDirectory() as folder:
         remade = Path(folder) / file.name
         write(samples, remade)

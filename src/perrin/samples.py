@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import perrin
 from perrin.contracts import Codec
 from perrin.errors import PerrinError
+from perrin.guide import ClassifierFree, Remembered
 from perrin.guide.wrapper import ITEM
+from perrin.process.categorical import ABSENT
 from perrin.process.state import State
 from perrin.sample import Plan, Tick, Trace, run
 from perrin.sample.device import out_of_memory
+from perrin.windowed import fill, windows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,19 +37,21 @@ class Samples:
     """Samples of a model.
 
     Attributes:
-        state: [n, *shape], in the model's own clean coordinates.
+        state: [n, *shape], in the model's own clean coordinates; of tokens int64 [n, L], -1 beyond a sample's end.
         labels: class index each, -1 for none; None where the model has no classes.
         provenance: for each sample, all that is needed to make it again.
         codec: turns states into the user's format.
-        evaluations: of the denoiser, per sample (guidance's two branches count once).
-        means: predicted clean states after every evaluation, where a trace was asked for.
+        evaluations: of the denoiser, per sample (guidance's two branches count once); of tokens their mean, since
+            steps that change nothing need none.
+        means: predicted clean states after every evaluation, where a trace was asked for; of tokens the states
+            themselves, at the start and after every step.
     """
 
     state: Tensor
     labels: Tensor | None
     provenance: list[dict[str, Any]]
     codec: Codec
-    evaluations: int
+    evaluations: float
     means: list[Tensor] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -70,89 +75,124 @@ class Samples:
         """Write the samples (a folder, or one file where the kind has such), each with its provenance."""
         return self.codec.save(self.decoded, Path(path), self.provenance)
 
+    def save_trajectory(self, path: str | Path) -> Path:
+        """Write the denoising, of which `sample(..., trace=True)` kept a trace: an animated GIF, or of texts a page.
+
+        Raises:
+            PerrinError: no trace, or a kind without pictures.
+        """
+        if not self.means:
+            raise PerrinError("there is no trajectory without a trace: sample(..., trace=True)")
+        return self.codec.save_trajectory(self.means, Path(path), self.provenance)
+
     def trajectory(self, columns: int | None = None) -> list[Image]:
         """A picture of the predicted clean states after every evaluation; empty without a trace."""
         pictures = (self.codec.picture(self.codec.decode(mean), columns) for mean in self.means)
         return [picture for picture in pictures if picture is not None]
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to draw, all settled: see `Model.sample`.
+
+    Attributes:
+        labels: int64 [n] or None; weight: of guidance; marks: of tokens, int64 [n, L] with the places to be drawn.
+    """
+
+    plan: Plan
+    n: int
+    seed: int
+    first: int
+    labels: Tensor | None
+    weight: float
+    trace: bool = False
+    classifier: Model | None = None
+    reuse: int = 1
+    marks: Tensor | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
 def draw(
-    model: Model,
-    plan: Plan,
-    n: int,
-    seed: int,
-    first: int,
-    labels: Tensor | None,
-    weight: float,
-    batch: int | None,
-    progress: Callable[[int, int], None] | None,
-    trace: bool,
-    classifier: Model | None = None,
-    reuse: int = 1,
+    model: Model, asked: Request, batch: int | None, progress: Callable[[int, int], None] | None
 ) -> Samples:
     """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
-    size = batch or max(1, min(256, ENTRIES_AT_A_TIME // math.prod(model.codec.shape)))
+    n, size = asked.n, batch or _chunk_size(model, asked)
+    evaluations = asked.plan.nfe * _windows(model, asked)
     states, means, start = list[Tensor](), list[list[Tensor]](), 0
+    counted = 0.0
     while start < n:
-        count = min(size, n - start)
-        rows = slice(start, start + count)
-        part = None if labels is None else labels[rows]
-        report = _reporter(progress, start * plan.nfe, count, n * plan.nfe)
+        rows = slice(start, min(start + size, n))
+        report = _reporter(progress, start, rows.stop - start, evaluations, n)
         try:
-            state, chunk = _chunk(
-                model, plan, seed, first + start, count, part, weight, report, trace, classifier, reuse
-            )
+            state, chunk, each = _chunk(model, asked, rows, report)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if count == 1:
+            if rows.stop - start == 1:
                 raise PerrinError("there is not enough memory for a single sample of this model") from error
-            size = count // 2
+            size = (rows.stop - start) // 2
             continue
         states.append(state)
         means.append(chunk)
-        start += count
-    joined = [torch.cat(parts) for parts in zip(*means, strict=True)]
-    kept = None if labels is None else labels.clone()
+        counted += (rows.stop - start) * (evaluations if each is None else each)
+        start = rows.stop
+    joined = [torch.cat(_even(parts)) for parts in zip(*means, strict=True)]
+    labels = None if asked.labels is None else asked.labels.clone()
+    made = _provenance(model, asked)
+    mean = counted / n
     return Samples(
-        torch.cat(states),
-        kept,
-        _provenance(model, plan, n, seed, first, labels, weight, classifier, reuse),
-        model.codec,
-        plan.nfe,
-        joined,
+        torch.cat(_even(states)), labels, made, model.codec, int(mean) if mean % 1 == 0 else mean, joined
     )
 
 
+def _chunk_size(model: Model, asked: Request) -> int:
+    """How many samples at a time: a state's entries, of tokens with their probabilities."""
+    entries = math.prod(model.codec.shape) * (model.codec.categories or 1)
+    return max(1, min(256, ENTRIES_AT_A_TIME // entries))
+
+
+def _windows(model: Model, asked: Request) -> int:
+    return 1 if asked.marks is None else windows(asked.marks.shape[1], model.codec.shape[0])
+
+
 def _chunk(
-    model: Model,
-    plan: Plan,
-    seed: int,
-    first: int,
-    count: int,
-    labels: Tensor | None,
-    weight: float,
-    report: Callable[[Tick], object],
-    trace: bool,
-    classifier: Model | None,
-    reuse: int,
-) -> tuple[Tensor, list[Tensor]]:
+    model: Model, asked: Request, rows: slice, report: Callable[[Tick], object]
+) -> tuple[Tensor, list[Tensor], float | None]:
     device = next(model.denoiser.parameters()).device
-    condition = {} if labels is None else {"label": labels.to(device)}
-    if reuse != 1:
-        condition[ITEM] = first + torch.arange(count, device=device)
-    record = Trace() if trace else None
-    state = run(
-        plan,
-        model.guided(weight, classifier, reuse),
-        seeds=[(seed, first + i) for i in range(count)],
+    items = range(asked.first + rows.start, asked.first + rows.stop)
+    condition = {} if asked.labels is None else {"label": asked.labels[rows].to(device)}
+    if asked.reuse != 1 or asked.marks is not None:  # whose wrappers remember each sample
+        condition[ITEM] = torch.tensor(items, device=device)
+    denoiser = model.guided(asked.weight, asked.classifier, asked.reuse, asked.temperature, asked.top_p)
+    keys = [(asked.seed, i) for i in items]
+    if asked.marks is not None:
+        marks = asked.marks[rows].to(device)
+        marks = marks[:, : int((marks != ABSENT).sum(1).max())] if bool((marks == ABSENT).any()) else marks
+        process, context = model.design.categorical, model.codec.shape[0]
+        assert process is not None
+        frames: list[Tensor] | None = [] if asked.trace else None
+        state = fill(asked.plan, denoiser, process, marks, keys, context, condition, report, frames)
+        return state.cpu(), [frame.cpu() for frame in frames or ()], _evaluated(denoiser, len(keys))
+    record = Trace() if asked.trace else None
+    found = run(
+        asked.plan,
+        denoiser,
+        seeds=keys,
         shape=model.codec.shape,
         condition=condition or None,
         trace=record,
         callback=report,
         device=device,
     )
-    return _tensor(state).cpu(), [_tensor(m).cpu() for m in record.means] if record else []
+    return _tensor(found).cpu(), [_tensor(m).cpu() for m in record.means] if record else [], None
+
+
+def _evaluated(denoiser: nn.Module, samples: int) -> float | None:
+    """Evaluations a sample where steps that change nothing need none; None: one a step."""
+    kept = [m for m in denoiser.modules() if isinstance(m, Remembered)]
+    branches = 1 + any(isinstance(m, ClassifierFree) for m in denoiser.modules())
+    return kept[0].rows / samples / branches if kept else None
 
 
 def _tensor(state: State) -> Tensor:
@@ -160,26 +200,28 @@ def _tensor(state: State) -> Tensor:
     return state
 
 
+def _even(parts: Sequence[Tensor]) -> list[Tensor]:
+    """States of tokens of different lengths filled up with absent ones; others as they are."""
+    if parts[0].is_floating_point() or len({p.shape for p in parts}) == 1:
+        return list(parts)
+    longest = max(p.shape[1] for p in parts)
+    return [torch.nn.functional.pad(p, (0, longest - p.shape[1]), value=ABSENT) for p in parts]
+
+
 def _reporter(
-    progress: Callable[[int, int], None] | None, before: int, count: int, total: int
+    progress: Callable[[int, int], None] | None, start: int, count: int, evaluations: int, n: int
 ) -> Callable[[Tick], object]:
+    done = start * evaluations
+
     def report(tick: Tick) -> object:
-        return None if progress is None else progress(min(total, before + tick.count * count), total)
+        nonlocal done
+        done += count
+        return None if progress is None else progress(min(n * evaluations, done), n * evaluations)
 
     return report
 
 
-def _provenance(
-    model: Model,
-    plan: Plan,
-    n: int,
-    seed: int,
-    first: int,
-    labels: Tensor | None,
-    weight: float,
-    classifier: Model | None,
-    reuse: int,
-) -> list[dict[str, Any]]:
+def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
     distilled = model.sampling.distilled_guidance  # asked for again, it is what the weights hold
     shared: dict[str, Any] = {
         "perrin": perrin.__version__,
@@ -187,22 +229,32 @@ def _provenance(
         "model": str(model.about.get("name", "")) or (model.folder.name if model.folder else ""),
         "folder": str(model.folder) if model.folder else None,
         "model_hash": model.hash,
-        "plan": plan.recipe(),
-        "guidance": weight if distilled is None else distilled,
-        "interval": model.sampling.interval if weight != 1.0 or classifier else None,
+        "plan": asked.plan.recipe(),
+        "guidance": asked.weight if distilled is None else distilled,
+        "interval": model.sampling.interval if asked.weight != 1.0 or asked.classifier else None,
     }
-    if reuse != 1:
-        shared["reuse"] = reuse
-    if classifier is not None:
-        folder = str(classifier.folder) if classifier.folder else None
-        shared |= {"classifier": folder, "classifier_hash": classifier.hash}
-    classes = (classifier or model).codec.classes or []
+    if asked.reuse != 1:
+        shared["reuse"] = asked.reuse
+    if asked.classifier is not None:
+        folder = str(asked.classifier.folder) if asked.classifier.folder else None
+        shared |= {"classifier": folder, "classifier_hash": asked.classifier.hash}
+    if asked.marks is not None:
+        shared |= {"temperature": asked.temperature, "top_p": asked.top_p}
+    classes = (asked.classifier or model).codec.classes or []
     made = []
-    for i in range(n):
-        one = {**shared, "seed": seed, "index": first + i}
-        if labels is not None:
-            index = int(labels[i])
+    for i in range(asked.n):
+        one = {**shared, "seed": asked.seed, "index": asked.first + i}
+        if asked.labels is not None:
+            index = int(asked.labels[i])
             one["label"] = index
             one["class"] = "none" if index < 0 else classes[index]
+        if asked.marks is not None:
+            one |= _marked(asked.marks[i], model.codec.categories or 0)
         made.append(one)
     return made
+
+
+def _marked(marks: Tensor, classes: int) -> dict[str, Any]:
+    """How a sample of tokens began: its length, or the tokens that were known."""
+    own = marks[marks != ABSENT]
+    return {"length": len(own)} if bool(own.eq(classes).all()) else {"known": own.tolist()}

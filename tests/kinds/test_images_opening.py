@@ -239,7 +239,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"x")
-    monkeypatch.setattr("perrin.kinds.images.parquet.find_spec", lambda name: None)
+    monkeypatch.setattr("perrin.kinds.parquet.find_spec", lambda name: None)
     with pytest.raises(PerrinError, match=r"pip install 'perrin\[parquet\]'"):
         Images.open(tmp_path / "a.parquet")
 

@@ -30,7 +30,7 @@ def test_every_built_in_recipe_names_things_that_exist(name):
     assert recipe.about
     recipe = filled(recipe, STAND_IN)
     make_sampling(recipe.sampling)
-    named(nets, recipe.net, "net", given=("shape", "classes"))
+    named(nets, recipe.net, "net", given=("shape", "classes", "categories", "states"))
     named(level_laws, recipe.objective.law, "law")
     named(weights, recipe.objective.weight, "weight")
     sections = {key: v for key, v in recipe.parameterisation.items() if key not in ("schedule", "variance")}

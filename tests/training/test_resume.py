@@ -16,9 +16,11 @@ from tests.training.tiny import (
     killed_at,
     learned_recipe,
     points_recipe,
+    text_recipe,
     trainer,
     write_images,
     write_points,
+    write_text,
 )
 
 import perrin
@@ -33,6 +35,8 @@ RECIPES = {
     "held in memory": lambda folder: points_recipe(write_points(folder)),
     "cropped and prefetched": lambda folder: images_recipe(write_images(folder)),
     "flipped in memory": lambda folder: {**images_recipe(write_images(folder)), "codec": {"flip": "both"}},
+    "of masked tokens, cropped anew": lambda folder: text_recipe(write_text(folder)),
+    "of uniform tokens": lambda folder: text_recipe(write_text(folder), "uniform"),
     "under a learned weight": lambda folder: learned_recipe(write_points(folder), accumulate=2),
     "accumulated, sampled and without validation": lambda folder: points_recipe(
         write_points(folder), accumulate=2, sample_every=4, validation=0

@@ -74,6 +74,36 @@ def images_recipe(path, **training):
     }
 
 
+TEXT = "the cat sat on the mat; the dog sat on the log. "
+
+
+def write_text(folder, repeats=40):
+    """One document that says the same again and again."""
+    path = Path(folder) / "cats.txt"
+    path.write_text(TEXT * repeats)
+    return path
+
+
+def text_recipe(path, process="masked", **training):
+    """A recipe for texts of 16 characters by a small transformer; crops are drawn anew in every step."""
+    made = points_recipe(path, **training)
+    return {
+        **made,
+        "name": "cats",
+        "kind": "text",
+        "held_out": 0.1,
+        "codec": {"context": 16},
+        "process": {"name": process},
+        "net": {"name": "transformer", "width": 16, "blocks": 1, "heads": 2, "timed": process == "uniform"},
+        "objective": {
+            "law": {"name": "uniform_time", "schedule": "log_linear"},
+            "weight": {"name": "bound"},
+            "drop": 0.0,
+        },
+        "sampling": {"solver": "ancestral", "steps": 8, "grid": "time", "schedule": {"name": "log_linear"}},
+    }
+
+
 class Killed(BaseException):
     """Nothing in the program catches it, as nothing catches a SIGKILL."""
 

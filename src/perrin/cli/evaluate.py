@@ -26,7 +26,7 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Judge a model against held-out data; writes metrics.json, report.html and samples.png into the run.
+    """Judge a model against held-out data; writes metrics.json, report.html and the samples into the run.
 
     Example:
       perrin evaluate runs/digits
@@ -44,7 +44,7 @@ def command(
         emit({**figures, "folder": folder})
         return
     print_figures(figures)
-    print(f"\nreport: {folder / 'report.html'}    picture: {folder / 'samples.png'}")
+    print(f"\nreport: {folder / 'report.html'}, with the samples beside it")
 
 
 def judged(run: Path, **options: Any) -> tuple[dict[str, Any], Path]:

@@ -20,9 +20,9 @@ def command(
         int | None, typer.Option("-n", "--number", help="A fixed draw of so many items; else all.")
     ] = None,
     method: Annotated[
-        Literal["ode", "bound", "both"],
-        typer.Option("--method", help="The probability flow, the variational bound, or both."),
-    ] = "ode",
+        Literal["ode", "bound", "both"] | None,
+        typer.Option("--method", help="The probability flow (the default), the bound (texts), or both."),
+    ] = None,
     label: Annotated[
         str, typer.Option("--label", help="Condition: 'own' labels of the data, 'none', or one class.")
     ] = "own",
@@ -55,22 +55,27 @@ def command(
     """Say how likely a model finds data, with standard errors and parts.
 
     Integer data (pixels) get a probability, in bits per dimension; other data a density in their own units. The
-    flow's value and the bound belong to two different densities: for a trained model either may be the larger.
+    flow's value and the bound belong to two different densities: for a trained model either may be the larger. Texts
+    have a bound, in bits per token.
 
     Example:
       perrin likelihood runs/digits
       perrin likelihood runs/mnist mnist.npz --data subset=test -n 256 --method both
       perrin likelihood runs/points points.csv --rank 16 --out odd
+      perrin likelihood runs/text sentences.txt --data 'separator="\\n"' --rank 10
     """
     from perrin import api
     from perrin.evaluate import likelihoods
+    from perrin.evaluate.text_ranking import ranked, token_counts
 
     loaded = api.load(model, device=choose_device(device))
     given = likelihoods.options(option or [])
     dataset = likelihoods.dataset(loaded, data, given, n)
     settings: dict[str, Any] = {"label": label, "draws": draws, "seed": seed, "batch": batch}
     settings |= {"samples": samples, "steps": steps}
-    asked: tuple[Literal["ode", "bound"], ...] = ("ode", "bound") if method == "both" else (method,)
+    texts = loaded.codec.categories is not None
+    one = method or ("bound" if texts else "ode")
+    asked: tuple[Literal["ode", "bound"], ...] = ("ode", "bound") if one == "both" else (one,)
     found: dict[Literal["ode", "bound"], Any] = {}
     for name in asked:
         with progress(f"log-likelihood by {name}", len(dataset)) as advance:
@@ -81,7 +86,10 @@ def command(
         with progress("the other data", len(other)) as advance:
             strange = likelihoods.measure(loaded, other, asked[0], settings, advance)
         facts["against"] = likelihoods.separation(found[asked[0]], strange, len(other))
-    if rank or out is not None:
+    if texts and rank:
+        counts = token_counts(loaded, dataset)
+        facts["ranking"] = ranked(dataset, found["bound"], counts, rank)
+    if out is not None or (rank and not texts):
         target = out or Path("likelihood")
         facts["files"] = likelihoods.write(target, loaded, dataset, found, facts, rank or 16)
     if as_json:

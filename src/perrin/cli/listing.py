@@ -12,8 +12,10 @@ Row = dict[str, Any]
 SECTIONS: dict[str, Mapping[str, Any] | None] = {  # section -> its registry; the recipes are files
     "recipes": None,
     "solvers": registry.rules,
+    "token_solvers": registry.kernels,
     "grids": registry.grids,
     "schedules": registry.schedules,
+    "processes": registry.processes,
     "parameterisations": registry.parameterisations,
     "variances": registry.variances,
     "guidance": registry.guides,

@@ -16,8 +16,10 @@ def command(
     solvers: Annotated[
         bool, typer.Option("--solvers", help="The solvers, with order and evaluations.")
     ] = False,
+    token_solvers: Annotated[bool, typer.Option("--token-solvers", help="The solvers of tokens.")] = False,
     grids: Annotated[bool, typer.Option("--grids", help="The grids of levels.")] = False,
     schedules: Annotated[bool, typer.Option("--schedules", help="The noise schedules.")] = False,
+    processes: Annotated[bool, typer.Option("--processes", help="What noise does to tokens.")] = False,
     parameterisations: Annotated[
         bool, typer.Option("--parameterisations", help="What a network predicts.")
     ] = False,

@@ -49,8 +49,39 @@ def command(
     batch: Annotated[
         int | None, typer.Option("--batch", help="Samples at a time; what fits by default.")
     ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Of texts: how they begin.", rich_help_panel="Texts")
+    ] = None,
+    infill: Annotated[
+        str | None,
+        typer.Option(
+            "--infill",
+            help="Of texts: a pattern with gaps to fill, each ___ (three or more) of as many tokens.",
+            rich_help_panel="Texts",
+        ),
+    ] = None,
+    gap: Annotated[
+        int | None, typer.Option("--gap", help="Tokens of each gap instead.", rich_help_panel="Texts")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option("--length", help="Tokens of each text.", rich_help_panel="Texts")
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", help="Below 1: surer tokens, less variety.", rich_help_panel="Texts"),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p", help="Draw from the likeliest tokens of this share.", rich_help_panel="Texts"
+        ),
+    ] = None,
     trajectory: Annotated[
-        bool, typer.Option("--trajectory", help="Write an animated GIF of the denoising too.")
+        bool,
+        typer.Option(
+            "--trajectory",
+            help="Write the denoising too: an animated GIF, or of texts a page in which words appear.",
+        ),
     ] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -62,6 +93,8 @@ def command(
       perrin sample runs/digits -n 36 --out grid.png
       perrin sample runs/digits -n 16 --trajectory --out denoising.gif
       perrin sample runs/sde --classifier runs/classifier --label 3 --guidance 4 --out threes
+      perrin sample runs/text -n 4 --prompt "ROMEO:" --length 400
+      perrin sample runs/text -n 4 --infill "To be, ___ not to be" --trajectory
     """
     from perrin import api
     from perrin.sample import Plan
@@ -69,8 +102,9 @@ def command(
     loaded = api.load(model, device=choose_device(device))
     guide = None if classifier is None else api.load(classifier, device=choose_device(device))
     target = out or Path("samples")
-    animation = _animation(target) if trajectory else None
+    animation = _animation(target, loaded) if trajectory else None
     options: dict[str, Any] = {"label": label[0] if len(label) == 1 else label} if label else {}
+    options |= _beginning(loaded, prompt, infill, gap, length)
     with progress("sampling") as advance:
         before = 0
 
@@ -91,33 +125,44 @@ def command(
             batch=batch,
             progress=told,
             trace=trajectory,
+            temperature=temperature,
+            top_p=top_p,
             **options,
         )
-    files = [] if target.suffix == ".gif" else samples.save(target)
+    files = [] if target == animation else samples.save(target)
     if animation is not None:
-        files.append(_animate(samples, animation))
+        files.append(samples.save_trajectory(animation))
     if as_json:
         facts = {"files": files, "evaluations_per_sample": samples.evaluations, "tuned": samples.tuned}
         emit(facts | {"model_hash": loaded.hash})
     else:
+        if isinstance(samples.decoded[0], str):  # a text is read at once
+            print("\n".join(f"--- {i}\n{text.rstrip()}" for i, text in enumerate(samples.decoded)) + "\n---")
         fitted = " by a plan that was tuned for them" if samples.tuned else ""
-        print(f"{n} samples of {samples.evaluations} evaluations{fitted}: {files[0]}" + _others(files))
+        print(f"{n} samples of {samples.evaluations:g} evaluations{fitted}: {files[0]}" + _others(files))
 
 
 def _others(files: list[Path]) -> str:
     return f" and {len(files) - 1} other files" if len(files) > 1 else ""
 
 
-def _animation(target: Path) -> Path:
-    if target.suffix == ".gif":
+def _animation(target: Path, model: Any) -> Path:
+    suffix = ".gif" if model.codec.categories is None else ".html"
+    if target.suffix == suffix:
         return target
-    return target.with_suffix(".gif") if target.suffix else target / "trajectory.gif"
+    return target.with_suffix(suffix) if target.suffix else target / f"trajectory{suffix}"
 
 
-def _animate(samples: Any, path: Path) -> Path:
-    from perrin.kinds.images import save_animation
-
-    frames = samples.trajectory()
-    if not frames:
-        raise PerrinError(f"this kind of data has no pictures, so there is no trajectory to write to {path}")
-    return save_animation(frames, path, {"items": samples.provenance})
+def _beginning(
+    model: Any, prompt: str | None, infill: str | None, gap: int | None, length: int | None
+) -> dict[str, Any]:
+    """What is known of texts before they are drawn, as `Model.sample` takes it."""
+    if infill is None and gap is not None:
+        raise PerrinError("--gap is the size of the gaps of --infill")
+    if infill is not None and (prompt is not None or length is not None):
+        raise PerrinError("--infill is a whole pattern; --prompt and --length are for texts that go on")
+    if prompt is None and infill is None:
+        return {"length": length}
+    if not hasattr(model.codec, "known"):
+        raise PerrinError("--prompt and --infill are for models of text")
+    return {"known": model.codec.known(prompt, length) if infill is None else model.codec.infill(infill, gap)}

@@ -133,14 +133,14 @@ def _tell(run: Any, figures: dict[str, Any]) -> None:
 
     if figures:
         print_figures(figures)
-        print(f"\nreport: {run.folder / 'report.html'}    picture: {run.folder / 'samples.png'}")
+        print(f"\nreport: {run.folder / 'report.html'}, with the samples beside it")
     print(f"\nmodel: {run.folder}    what to try next:")
     if run.recipe.task == "classifier":
         label = run.model.codec.classes[-1]
         print(f"  {program()} sample MODEL --classifier {run.folder} --label {label} --guidance 4")
         return
     label = f" --label {run.model.codec.classes[-1]}" if run.model.codec.classes else ""
-    name = program()
+    name, page = program(), "denoising.gif" if run.model.codec.categories is None else "writing.html"
     print(f"  {name} sample {run.folder} -n 16{label} --out samples")
-    print(f"  {name} sample {run.folder} -n 16 --trajectory --out denoising.gif")
+    print(f"  {name} sample {run.folder} -n 16 --trajectory --out {page}")
     print(f"  {name} evaluate {run.folder} --steps 8")

@@ -17,7 +17,11 @@ from perrin.evaluate.comparison import figures
 from perrin.evaluate.feature_cache import feature_extractor
 from perrin.evaluate.pictures import class_grid, nearest_pairs
 from perrin.evaluate.report import write_report
+from perrin.evaluate.texts import text_figures
+from perrin.evaluate.tunes import distribution_picture, tune_figures
 from perrin.kinds.conditions import label_condition
+from perrin.kinds.music.codec import MusicCodec
+from perrin.kinds.text.codec import TextCodec
 from perrin.metrics import class_accuracy
 from perrin.model import Model
 from perrin.samples import Samples
@@ -25,6 +29,9 @@ from perrin.saving import write_json
 from perrin.training import recipe as recipes
 from perrin.training.log import Log
 from perrin.training.setup import Data, open_data
+
+TUNES = {"": "model", "_ceiling": "real, held out", "_baseline": "5-grams"}
+ROLLS = 8  # tunes of which a report shows piano rolls
 
 Progress = Callable[[str, int, int], None]
 """(what is being done, done, in all)."""
@@ -75,7 +82,8 @@ def judge(
     if not (folder / "recipe.yaml").is_file():
         raise PerrinError(f"{folder} has no recipe.yaml, so there is nothing to judge it against")
     recipe = recipes.validate(recipes.read(folder / "recipe.yaml"))
-    real = reference(open_data(recipe), model.codec, folder)
+    data = open_data(recipe)
+    test = _held_out(data, folder)
     asked = {"samples": samples, "seed": seed, "steps": steps, "solver": solver, "guidance": guidance}
     target = Path(out) if out is not None else folder / _name(asked)
     count = samples or recipe.evaluation.samples
@@ -85,10 +93,24 @@ def judge(
     started = time.process_time()
     drawn = model.sample(count, **options, guidance=guidance, progress=_told(progress, "sampling"))
     sampled = time.process_time() - started
-    plain = _without_guidance(model, count, options, progress) if real.train_labels is not None else None
-    if progress is not None:
-        progress("judging", 0, 1)
-    found = compare(drawn, plain, real, recipe.evaluation.k)
+    if isinstance(model.codec, MusicCodec):
+        found, judged = tune_figures(drawn.decoded, model.codec, data.train, test, seed=options["seed"])
+        laws = distribution_picture({TUNES[suffix]: one for suffix, one in judged.items()})
+        rolls = model.codec.picture(drawn.decoded[:ROLLS])
+        shown: dict[str, Any] = {"pictures": {"Samples": rolls, "Metres, keys and bar lengths": laws}}
+        shown["texts"] = {"Samples": drawn.decoded[:ROLLS]}
+    elif isinstance(model.codec, TextCodec):
+        seen = [part for part in (data.train, data.validation) if part is not None]
+        found, texts = text_figures(model, drawn, seen, test, seed=options["seed"], progress=progress)
+        shown = {"pictures": {"Samples": drawn.picture()}, "texts": texts}
+    else:
+        real = reference(data, model.codec, folder)
+        labelled = real.train_labels is not None
+        plain = _without_guidance(model, count, options, progress) if labelled else None
+        if progress is not None:
+            progress("judging", 0, 1)
+        found = compare(drawn, plain, real, recipe.evaluation.k)
+        shown = {"pictures": _pictures(model, drawn, real.train, real.test, found["nearest"])}
     found |= {
         "train_seconds": model.about.get("train_cpu_seconds"),
         "sample_seconds": round(sampled, 2),
@@ -96,7 +118,7 @@ def judge(
         "evaluations_per_sample": drawn.evaluations,
         "model_hash": model.hash,
     }
-    _write(target, folder, model, drawn, real, found, recipe)
+    _write(target, folder, drawn, found, recipe, shown)
     if progress is not None:
         progress("judging", 1, 1)
     return found, target
@@ -120,14 +142,19 @@ class Reference:
 
 def reference(data: Data, codec: Codec, folder: Path) -> Reference:
     """The real data of a run. What was held out to watch the training counts with the training data, not the test."""
+    test = _held_out(data, folder)
+    seen = [encoded(part, codec) for part in (data.train, data.validation) if part is not None]
+    labels = [part for _, part in seen if part is not None]
+    train_labels = torch.cat(labels) if len(labels) == len(seen) else None
+    return Reference(torch.cat([states for states, _ in seen]), train_labels, *encoded(test, codec))
+
+
+def _held_out(data: Data, folder: Path) -> Dataset:
     if data.test is None:
         raise PerrinError(
             f"{folder}: the recipe holds no data out (held_out or test); nothing honest to judge against"
         )
-    seen = [encoded(part, codec) for part in (data.train, data.validation) if part is not None]
-    labels = [part for _, part in seen if part is not None]
-    train_labels = torch.cat(labels) if len(labels) == len(seen) else None
-    return Reference(torch.cat([states for states, _ in seen]), train_labels, *encoded(data.test, codec))
+    return data.test
 
 
 def compare(drawn: Samples, plain: Samples | None, real: Reference, k: int) -> dict[str, Any]:
@@ -178,20 +205,27 @@ def _pictures(model: Model, drawn: Samples, train: Tensor, test: Tensor, nearest
 def _write(
     target: Path,
     folder: Path,
-    model: Model,
     drawn: Samples,
-    real: Reference,
     found: dict[str, Any],
     recipe: recipes.Recipe,
+    shown: dict[str, Any],
 ) -> None:
-    pictures = _pictures(model, drawn, real.train, real.test, found["nearest"])
     write_json(target / "metrics.json", found)
     write_report(
         target / "report.html",
         title=recipe.name,
         figures=found,
-        pictures=pictures,
         log=Log(folder / "log.jsonl").read(),
         settings=recipe.model_dump(mode="json"),
+        **shown,
     )
-    drawn.save(target / ("samples.png" if drawn.picture() is not None else "samples.npy"))
+    drawn.save(_samples_file(drawn, target))
+
+
+def _samples_file(drawn: Samples, target: Path) -> Path:
+    """Where the samples of an evaluation are written: a picture where there is one, else texts or arrays."""
+    if isinstance(drawn.codec, MusicCodec):
+        return target / "samples.abc"
+    if drawn.picture() is not None:
+        return target / "samples.png"
+    return target / ("samples.txt" if isinstance(drawn.codec, TextCodec) else "samples.npy")

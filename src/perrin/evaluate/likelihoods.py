@@ -16,6 +16,7 @@ from perrin.contracts import Dataset
 from perrin.densities import Method
 from perrin.errors import PerrinError
 from perrin.evaluate.pictures import tile
+from perrin.evaluate.text_ranking import token_counts
 from perrin.likelihood import LogProb
 from perrin.model import Model
 from perrin.registry import kinds
@@ -85,11 +86,12 @@ def measure(
 
 def summary(model: Model, data: Dataset, found: Results) -> dict[str, Any]:
     """What the table shows, JSON-able."""
-    size = math.prod(model.codec.shape)
+    texts = model.codec.categories is not None
+    size = sum(token_counts(model, data)) / len(data) if texts else math.prod(model.codec.shape)
     facts: dict[str, Any] = {
         "items": len(data),
         "dimensions": size,
-        "data": "integer" if model.codec.lattice is not None else "continuous",
+        "data": "texts" if texts else "integer" if model.codec.lattice is not None else "continuous",
         "model_hash": model.hash,
         "methods": {name: _of_method(result, size) for name, result in found.items()},
     }
@@ -99,7 +101,7 @@ def summary(model: Model, data: Dataset, found: Results) -> dict[str, Any]:
     return facts
 
 
-def _of_method(result: LogProb, size: int) -> dict[str, Any]:
+def _of_method(result: LogProb, size: float) -> dict[str, Any]:
     kept = result.converged
     mean, stderr = result.mean()
     bits = size * math.log(2)
@@ -132,8 +134,12 @@ def separation(own: LogProb, other: LogProb, count: int) -> dict[str, Any]:
 
 def table(facts: Mapping[str, Any]) -> str:
     """The summary for people."""
-    unit = "bits per dimension" if facts["data"] == "integer" else "bits per dimension (density)"
-    lines = [f"{facts['items']} items of {facts['dimensions']} dimensions, {facts['data']} data", ""]
+    units = {"texts": "bits per token", "integer": "bits per dimension"}
+    unit = units.get(facts["data"], "bits per dimension (density)")
+    what = f"{facts['dimensions']} dimensions, {facts['data']} data"
+    if facts["data"] == "texts":
+        what = f"{facts['dimensions']:.1f} tokens on average"
+    lines = [f"{facts['items']} items of {what}", ""]
     lines.append(f"{'':<24}" + "".join(f"{name:>22}" for name in facts["methods"]))
     rows = [("nats per item", "nats", "stderr"), (unit, "bits_per_dimension", "bits_stderr")]
     for title, key, error in rows:
@@ -157,6 +163,7 @@ def table(facts: Mapping[str, Any]) -> str:
         lines.append(
             f"other data: {other['items']} items, {other['nats']:.2f} nats; told apart with AUC {other['auc']:.4f}"
         )
+    lines += ["", *facts["ranking"], ""] if "ranking" in facts else []
     lines += [f"written: {file}" for file in facts.get("files", [])]
     return "\n".join(lines)
 

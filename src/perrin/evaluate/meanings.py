@@ -53,6 +53,41 @@ _MEANINGS: tuple[tuple[str, str, Better, str], ...] = (
         "near",
         "share closer to a training item than 99 % of unseen real items are",
     ),
+    ("bits_per_character", "Bits per character", "lower", "what held-out text costs the model at most"),
+    (
+        "bigram_bits",
+        "  with bigrams",
+        "lower",
+        "the same text with each character known by the one before it",
+    ),
+    ("ngram_bits", "  with n-grams", "lower", "the same text with the n-grams that suit it best"),
+    ("infill_accuracy", "Infilled token", "higher", "share of single gaps filled with what stood there"),
+    ("infill_gap_accuracy", "Infilled gap of 5", "higher", "the same, per token of gaps of five"),
+    ("sample_bits", "Bits of samples", "near", "per character, under 5-grams of the training text"),
+    ("entropy", "Entropy", "near", "bits per character of how often each occurs in the samples"),
+    ("word_share", "Known words", "higher", "share of words that occur in the training text"),
+    (
+        "repeated_share",
+        "Repeated",
+        "near",
+        "share of runs of 8 characters that stood in the same sample before",
+    ),
+    (
+        "distinct_share",
+        "Distinct",
+        "near",
+        "share of different runs of 8 characters among those of all samples",
+    ),
+    ("longest_copy", "Longest copy", "near", "characters of a sample's longest run from the training text"),
+    ("good_share", "Good tunes", "higher", "share of tunes that pass all of the next four tests"),
+    ("parses_share", "  readable", "higher", "by two readers of ABC"),
+    ("bars_share", "  long", "higher", "eight bars or more"),
+    ("whole_share", "  in time", "higher", "four bars of five as long as the metre"),
+    ("original_share", "  new", "near", "copies of no training tune"),
+    ("whole_bars", "Whole bars", "higher", "mean share of bars as long as the metre"),
+    ("metres_distance", "Metres", "lower", "total variation distance from the training tunes"),
+    ("keys_distance", "Keys", "lower", "the same of keys"),
+    ("bar_lengths_distance", "Bar lengths", "lower", "the same of the lengths of bars"),
 )
 
 
@@ -69,6 +104,7 @@ def rows(figures: Mapping[str, Any]) -> list[Row]:
         if value is not None:
             stderr = number(f"{name}_stderr")
             note = meaning if stderr is None else f"{meaning}; standard error {stderr:.2g}"
-            baseline, ceiling = number(f"{stem}_baseline"), number(f"{stem}_ceiling")
+            beside = name if f"{name}_ceiling" in figures else stem
+            baseline, ceiling = number(f"{beside}_baseline"), number(f"{beside}_ceiling")
             table.append(Row(name, label, value, baseline, ceiling, number(f"{name}_control"), better, note))
     return table

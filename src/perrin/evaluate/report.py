@@ -32,13 +32,20 @@ def _number(value: float | None) -> str:
 def _tiles(table: Sequence[Row]) -> str:
     """The figures that answer first: right, varied, close in law, not copied."""
     first = {"class_accuracy", "coverage", "frechet_distance", "nearest_ratio"}
+    first |= {"bits_per_character", "infill_accuracy", "word_share", "longest_copy"}
     chosen = [row for row in table if row.name in first]
     cells = (
-        f"<div><span>{escape(row.label)}</span><b>{_number(row.value)}</b>"
-        f"<span>real data: {_number(row.ceiling)}</span></div>"
+        f"<div><span>{escape(row.label)}</span><b>{_number(row.value)}</b><span>{_beside(row)}</span></div>"
         for row in chosen
     )
     return f'<div class="tiles">{"".join(cells)}</div>' if chosen else ""
+
+
+def _beside(row: Row) -> str:
+    """What a tile's figure is read against: real data, or the baseline where real data have no such figure."""
+    if row.ceiling is None and row.baseline is not None:
+        return f"baseline: {_number(row.baseline)}"
+    return f"real data: {_number(row.ceiling)}"
 
 
 def _cell(kind: str, value: float | None) -> str:
@@ -58,7 +65,7 @@ def _figures(table: Sequence[Row], figures: Mapping[str, Any]) -> str:
         + "</tr>"
         for row in table
     )
-    note = (
+    note = figures.get("note") or (
         "Ceiling: real training data in place of samples, against the same unseen test data. "
         f"Baseline: {figures.get('baseline', 'a trivial model')}. Control: asked labels shuffled. "
         f"Features: {figures.get('features', 'not stated')}."
@@ -77,6 +84,12 @@ def _picture(heading: str, image: Image.Image) -> str:
         f"<h2>{escape(title)}</h2>" + (f"<p>{escape(caption)}</p>" if caption else "") + "<section>"
         f'<img alt="{escape(title)}" width="{image.width}" src="data:image/png;base64,{data}"></section>'
     )
+
+
+def _texts(heading: str, texts: Sequence[str]) -> str:
+    """Texts under a heading, each in a box of its own, spaces and line ends as they are."""
+    boxes = "".join(f'<section class="text">{escape(text)}</section>' for text in texts)
+    return f"<h2>{escape(heading)}</h2>{boxes}" if texts else ""
 
 
 def _curves(log: Sequence[Mapping[str, Any]]) -> str:
@@ -109,6 +122,7 @@ def write_report(
     title: str,
     figures: Mapping[str, Any],
     pictures: Mapping[str, Image.Image | None],
+    texts: Mapping[str, Sequence[str]] | None = None,
     log: Sequence[Mapping[str, Any]] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -117,6 +131,7 @@ def write_report(
     Args:
         figures: what `figures(...)` returned, and further ones of the same form; unknown keys are not shown.
         pictures: heading -> picture; "Heading: caption" gives both. None is left out.
+        texts: heading -> texts.
         log: lines of `log.jsonl`, for the loss curves.
         settings: the recipe, nested; shown as one table with dotted names.
     Raises:
@@ -128,6 +143,7 @@ def write_report(
         f"<h1>{escape(title)}</h1><p>{escape(counts)}</p>"
         + _tiles(table)
         + "".join(_picture(heading, image) for heading, image in pictures.items() if image is not None)
+        + "".join(_texts(heading, shown) for heading, shown in (texts or {}).items())
         + _figures(table, figures)
         + _curves(log)
         + _settings(settings or {})

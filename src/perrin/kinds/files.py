@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,3 +25,9 @@ def few(names: Iterable[str], count: int = 5) -> str:
     listed = list(names)
     more = f" and {len(listed) - count:,} more" if len(listed) > count else ""
     return ", ".join(listed[:count]) + more
+
+
+def item_file(index: int, name: str | None, suffix: str) -> str:
+    """The file of one item of a folder: `00012_name.png`, without the characters that some file system refuses."""
+    tail = "" if name is None else "_" + re.sub(r"[^\w.+-]+", "-", name).strip("-.")
+    return f"{int(index):05d}{tail}{suffix}"

@@ -84,3 +84,12 @@ def find_label(classes: Sequence[str] | None, wanted: str | int) -> int:
     if text.isascii() and text.isdigit() and int(text) < len(classes):
         return int(text)
     raise unknown("class", wanted, classes)
+
+
+def class_name(label: Any, classes: Sequence[str] | None) -> str | None:
+    """The name of a class given by its index or its name; None for no label."""
+    if label is None or label == UNLABELLED:
+        return None
+    if classes is not None and isinstance(label, int) and 0 <= label < len(classes):
+        return classes[label]
+    return str(label)

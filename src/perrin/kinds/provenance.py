@@ -8,7 +8,9 @@ hold the names of classes in every language.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +96,20 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def _of_page(page: str) -> str | None:
+    """What a page says in its element `made`."""
+    found = re.search(r'<pre id="made">(.*?)</pre>', page, re.DOTALL)
+    return None if found is None else unescape(found[1])
+
+
 def _text(path: Path) -> str | bytes | None:
     if not path.is_file():
         raise PerrinError(f"no file '{path}'")
     try:
         if sidecar(path).is_file():
             return sidecar(path).read_text(encoding="utf-8")
+        if path.suffix.lower() == ".html":
+            return _of_page(path.read_text(encoding="utf-8"))
         if path.suffix.lower() not in (".png", ".gif"):
             return None
         with Image.open(path) as image:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perrin.denoise.wrapped import Adapter
+from perrin.denoise.adapter import Adapter
 from perrin.errors import PerrinError
 from perrin.saving import load_tensors, save_tensors
 from perrin.training.ema import PowerEMA, reconstruction

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from perrin.denoise.wrapped import Adapter
+from perrin.denoise.adapter import Adapter
 from perrin.errors import PerrinError
 from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Losses
@@ -188,7 +188,13 @@ class Trainer:
 
     def _compile(self) -> None:
         """Gradients of the next step, thrown away: a budget is for training, and compiling takes a minute of it."""
-        self._backward(self.batches(self.step))
+        try:
+            self._backward(self.batches(self.step))
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise PerrinError(
+                f"training.compile: {str(error).splitlines()[0]}; install what is missing, on a CPU a C++ compiler "
+                "such as g++, or train without: --set training.compile=false"
+            ) from error
         self.optimiser.zero_grad(set_to_none=True)
 
     def _shared(self, seconds: float, budget: float | None) -> float:

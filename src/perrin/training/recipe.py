@@ -105,6 +105,7 @@ class Recipe(_Section):
     split_seed: int = 0
     test: dict[str, Any] | None = None
     codec: dict[str, Any] = {}
+    process: dict[str, Any] | None = None
     net: dict[str, Any]
     parameterisation: dict[str, Any] = {"name": "edm"}
     objective: Objective = Objective()

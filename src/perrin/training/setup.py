@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perrin.contracts import Codec, Dataset
+from perrin.contracts import Codec, Cuts, Dataset
 from perrin.design import Design, Sampling
 from perrin.errors import PerrinError
 from perrin.learn.classification import Classification
@@ -20,14 +20,17 @@ from perrin.learn.denoising import Auxiliary, Denoising
 from perrin.learn.laws import Law
 from perrin.learn.trajectory_loss import Trajectory
 from perrin.learn.weighting import Weight
+from perrin.process.categorical import Categorical
 from perrin.registry import (
     auxiliaries,
     grids,
+    kernels,
     kinds,
     level_laws,
     nets,
     objectives,
     parameterisations,
+    processes,
     rules,
     schedules,
     variances,
@@ -86,8 +89,6 @@ def open_data(recipe: Recipe) -> Data:
         )
     options = check_options(kind.open, recipe.data, "data")
     whole = kind.open(**options)
-    if len(whole) < 2:
-        raise PerrinError(f"data: {len(whole)} item is too few to train on")
     test: Dataset | None = None
     if recipe.test is not None:
         test = kind.open(**{**options, **check_options(kind.open, {**recipe.data, **recipe.test}, "test")})
@@ -121,12 +122,31 @@ def prepare(
     data = open_data(recipe)
     fit = kinds[recipe.kind].codec.fit
     codec: Codec = fit(data.train, **check_options(fit, recipe.codec, "codec", given=("dataset", "progress")))
+    data = fitting(data, codec)
     recipe = measured(recipe, data.train, codec)
     design = make_design(recipe, codec)
-    return Setup(recipe, data, codec, design, make_objective(recipe, codec), make_sampling(recipe.sampling))
+    objective = make_objective(recipe, codec, design.categorical)
+    return Setup(recipe, data, codec, design, objective, make_sampling(recipe.sampling))
 
 
-def make_objective(recipe: Recipe, codec: Codec) -> Denoising | Classification:
+def fitting(data: Data, codec: Codec) -> Data:
+    """The data as items that fit the codec's states: long ones are cut.
+
+    Raises:
+        PerrinError: too few items to train on.
+    """
+    if isinstance(codec, Cuts):
+        cut = codec.cut
+        validation = None if data.validation is None else cut(data.validation)
+        data = Data(cut(data.train), validation, None if data.test is None else cut(data.test))
+    if len(data.train) < 2:
+        raise PerrinError(f"data: {len(data.train)} item is too few to train on")
+    return data
+
+
+def make_objective(
+    recipe: Recipe, codec: Codec, process: Categorical | None = None
+) -> Denoising | Classification:
     """The objective of a recipe, with what it is made of; of a classifier the law is all that there is to choose."""
     section = recipe.objective
     law: Law = level_laws.build(named(level_laws, section.law, "objective.law"))
@@ -138,6 +158,7 @@ def make_objective(recipe: Recipe, codec: Codec) -> Denoising | Classification:
         "metric": section.metric,
         "drop": section.drop,
         "auxiliary": make_auxiliary(section.auxiliary, codec),
+        **({} if process is None else {"process": process}),
         **(section.model_extra or {}),
     }
     kind = objectives[section.name]
@@ -154,7 +175,7 @@ def make_weight(section: dict[str, Any], law: Law, codec: Codec, where: str = "o
     options = named(weights, options, where, given=("law", "base"))
     if base is not None:
         options["base"] = make_weight(_named(base), law, codec, f"{where}.base")
-    if options["name"] == "likelihood":
+    if options["name"] in ("likelihood", "bound"):
         options["law"] = law
     made: Weight = weights.build(options)
     return made
@@ -172,25 +193,69 @@ def make_auxiliary(section: dict[str, Any] | None, codec: Codec) -> Auxiliary | 
 def make_design(recipe: Recipe, codec: Codec) -> Design:
     """Network and parameterisation of a recipe around a codec."""
     classes = len(codec.classes) if codec.classes else None
-    net = named(nets, recipe.net, "net", given=("shape", "classes", "out_channels", "out_shape"))
+    given = ("shape", "classes", "out_channels", "out_shape", "categories", "states")
+    net = named(nets, recipe.net, "net", given=given)
     _check_task(recipe, codec)
-    parameterisation = dict(recipe.parameterisation)
-    schedule, variance = parameterisation.pop("schedule", None), parameterisation.pop("variance", None)
-    if parameterisation.get("name") == "edm":
-        parameterisation.setdefault("sigma_data", codec.sigma_data)
-    parameterisation = named(parameterisations, parameterisation, "parameterisation", given=("schedule",))
-    if schedule is not None:
-        parameterisation["schedule"] = named(schedules, _named(schedule), "parameterisation.schedule")
-    if variance is not None:
-        parameterisation["variance"] = named(variances, _named(variance), "parameterisation.variance")
-        variances.build(parameterisation["variance"])
-        net["out_channels"] = 2 * codec.shape[0]  # the mean's half and the variance's
+    process = make_process(recipe, codec)
+    if process is not None:
+        net |= {"categories": process.classes, "states": process.states}
+    parameterisation: dict[str, Any] = {"name": "logits"}
+    if process is None:
+        parameterisation = make_parameterisation(recipe, codec)
+        if "variance" in parameterisation:
+            net["out_channels"] = 2 * codec.shape[0]  # the mean's half and the variance's
     return Design(
         {**net, "shape": list(codec.shape), "classes": classes},
         parameterisation,
         {"kind": recipe.kind, "config": codec.config()},
         recipe.task,
+        None if process is None else process.config(),
     )
+
+
+def make_parameterisation(recipe: Recipe, codec: Codec) -> dict[str, Any]:
+    """The parameterisation of a recipe, checked, told the data's deviation."""
+    section = dict(recipe.parameterisation)
+    schedule, variance = section.pop("schedule", None), section.pop("variance", None)
+    if section.get("name") == "edm":
+        section.setdefault("sigma_data", codec.sigma_data)
+    section = named(parameterisations, section, "parameterisation", given=("schedule",))
+    if schedule is not None:
+        section["schedule"] = named(schedules, _named(schedule), "parameterisation.schedule")
+    if variance is not None:
+        section["variance"] = named(variances, _named(variance), "parameterisation.variance")
+        variances.build(section["variance"])
+    return section
+
+
+def make_process(recipe: Recipe, codec: Codec) -> Categorical | None:
+    """What noise does to tokens, masked unless the recipe says otherwise; None for continuous data.
+
+    Raises:
+        PerrinError: a categorical process for continuous data, or a network that does not fit the states.
+    """
+    takes = getattr(nets[recipe.net["name"]], "takes_tokens", False)
+    what = "continuous states" if codec.categories is None else "tokens"
+    if takes != (codec.categories is not None):
+        fit = ", ".join(n for n in nets if getattr(nets[n], "takes_tokens", False) != takes)
+        raise PerrinError(
+            f"net {recipe.net['name']!r} does not take {what}, which this kind's states are; {fit} do"
+        )
+    if codec.categories is None:
+        if recipe.process is not None:
+            raise PerrinError(
+                "process is for tokens; the states of this kind are continuous, and Gaussian noise is theirs"
+            )
+        return None
+    section = named(processes, recipe.process or {"name": "masked"}, "process", given=("classes",))
+    made: Categorical = processes.build({**section, "classes": codec.categories})
+    if not made.masks and not recipe.net.get("timed"):
+        raise PerrinError(f"process {made.name!r} needs a network that is told the time: net.timed: true")
+    if recipe.objective.weight.get("name") != "bound" and recipe.objective.name == "denoising":
+        raise PerrinError(
+            "the loss of tokens is the rate of a bound: objective.weight is {name: bound}, with a law that has a density"
+        )
+    return made
 
 
 def _check_task(recipe: Recipe, codec: Codec) -> None:
@@ -213,8 +278,9 @@ def make_sampling(section: dict[str, Any]) -> Sampling:
     if "schedule" in section:
         section["schedule"] = named(schedules, _named(section["schedule"]), "sampling.schedule")
     made = Sampling(**check_options(Sampling, section, "sampling"))
-    for registry, name in ((rules, made.solver), (grids, made.grid)):
-        registry[name]
+    if made.solver not in kernels:
+        rules[made.solver]
+    grids[made.grid]
     made.plan()
     return made
 
@@ -248,6 +314,7 @@ def report(setup: Setup) -> dict[str, Any]:
         "skipped": list(data.train.skipped),
         "state shape": list(setup.codec.shape),
         "classes": setup.codec.classes,
+        **({} if setup.codec.categories is None else {"tokens": setup.codec.categories}),
         "sigma_data": round(setup.codec.sigma_data, 4),
         "parameters": parameters,
         "training memory": f"{parameters * 4 * copies / 2**20:.1f} MiB and the activations",

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from perrin.denoise.wrapped import Wrapped
 from perrin.errors import PerrinError
 from perrin.model import Model
 from perrin.registry import rules, unknown
@@ -92,7 +93,10 @@ def distillation_recipe(
 
 def refuse_unfit(teacher: Model) -> None:
     """Raise PerrinError for a model that cannot teach: a classifier, one that is distilled, one that predicts noise."""
-    output = teacher.denoiser.parameterisation
+    denoiser = teacher.denoiser
+    if not isinstance(denoiser, Wrapped):
+        raise PerrinError(f"{teacher.folder} is a model of tokens; distillation is for continuous states")
+    output = denoiser.parameterisation
     if output.needs_signal:
         raise PerrinError(
             f"{teacher.folder} predicts {output.name!r}, from which a clean state at almost no signal is a small "

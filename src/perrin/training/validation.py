@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from perrin.contracts import Dataset
-from perrin.denoise.wrapped import Adapter
+from perrin.denoise.adapter import Adapter
 from perrin.learn.denoising import Denoising, stratified
 from perrin.learn.learned_weight import companion
 from perrin.sample.noise import seed_of, seed_tensor

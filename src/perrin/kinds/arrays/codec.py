@@ -19,6 +19,7 @@ from torch import Tensor
 
 from perrin.contracts import Batch, Dataset, Item, Lattice
 from perrin.errors import PerrinError
+from perrin.kinds.animation import save_pictures
 from perrin.kinds.arrays import plots, saving
 from perrin.kinds.conditions import label_condition
 from perrin.kinds.labels import find_label
@@ -92,6 +93,11 @@ class ArrayCodec:
         return Lattice((least - mean) / std, 1 / std, (most - least).long() + 1)
 
     @property
+    def categories(self) -> None:
+        """None: states are continuous."""
+        return None
+
+    @property
     def augments(self) -> bool:
         """Whether seeds change what `encode` gives: never."""
         return False
@@ -144,6 +150,12 @@ class ArrayCodec:
     def picture(self, decoded: Sequence[np.ndarray], columns: int | None = None) -> Image | None:
         """Points as a scatter plot, series as lines, planes as a grid of grey pictures; else None."""
         return plots.picture(decoded, self.columns, columns)
+
+    def save_trajectory(
+        self, states: Sequence[Tensor], path: Path, provenance: Sequence[dict[str, Any]]
+    ) -> Path:
+        """Write states [B, *shape], in the order in which they came about, as an animated GIF."""
+        return save_pictures(self, states, path, provenance)
 
     def label(self, name: str | int) -> int:
         """The index of a class by its name, or by its index; the nearest name in the error."""

@@ -14,6 +14,7 @@ from PIL.Image import Image
 from PIL.Image import open as open_image
 
 from perrin.errors import PerrinError
+from perrin.kinds.labels import class_name
 from perrin.kinds.provenance import png_text, write_sidecar
 from perrin.saving import replacing
 
@@ -42,7 +43,7 @@ def save_arrays(
         raise ValueError(f"{len(decoded)} arrays with {len(provenance)} provenances")
     if path.suffix == "" or path.is_dir():
         path = path / "samples.npy"
-    labels = [_name(made.get("label"), classes) for made in provenance]
+    labels = [class_name(made.get("label"), classes) for made in provenance]
     known = any(label is not None for label in labels)
     values = np.stack(list(decoded)) if len(decoded) else np.empty((0,))
     if path.name.lower().endswith((".csv", ".csv.gz")):
@@ -68,16 +69,6 @@ def save_picture(picture: Image | None, path: Path, provenance: Sequence[Mapping
     with replacing(path) as part:
         picture.save(part, format="PNG", pnginfo=png_text({"items": [dict(made) for made in provenance]}))
     return path
-
-
-def _name(label: Any, classes: Sequence[str] | None) -> str | None:
-    if label is None or label == -1:
-        return None
-    return (
-        classes[label]
-        if classes is not None and isinstance(label, int) and label < len(classes)
-        else str(label)
-    )
 
 
 def _write_npz(values: np.ndarray, labels: list[str | None] | None, path: Path) -> None:

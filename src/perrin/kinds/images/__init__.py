@@ -7,8 +7,9 @@ batch = codec.encode([dataset[0], dataset[1]])        # state [2, 3, 64, 64]
 
 from __future__ import annotations
 
+from perrin.kinds.animation import save_animation
 from perrin.kinds.images.codec import ImageCodec
-from perrin.kinds.images.gallery import read_png, save_animation
+from perrin.kinds.images.gallery import read_png
 from perrin.kinds.images.opening import open_images
 from perrin.kinds.provenance import read_provenance
 

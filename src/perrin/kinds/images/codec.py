@@ -17,6 +17,7 @@ from torch import Tensor
 
 from perrin.contracts import Batch, Dataset, Item, Lattice
 from perrin.errors import PerrinError
+from perrin.kinds.animation import save_pictures
 from perrin.kinds.conditions import label_condition
 from perrin.kinds.images import gallery
 from perrin.kinds.images.framing import Crop, Flip, frame, mirrored
@@ -97,6 +98,11 @@ class ImageCodec:
         return Lattice(low, step, 256)
 
     @property
+    def categories(self) -> None:
+        """None: states are continuous."""
+        return None
+
+    @property
     def augments(self) -> bool:
         """Whether seeds change what `encode` gives."""
         return self.crop == "random" or self.flip != "none"
@@ -164,6 +170,12 @@ class ImageCodec:
     def picture(self, decoded: Sequence[np.ndarray], columns: int | None = None) -> Image | None:
         """A grid of all images, small ones enlarged; None for no images."""
         return gallery.grid(decoded, columns) if len(decoded) else None
+
+    def save_trajectory(
+        self, states: Sequence[Tensor], path: Path, provenance: Sequence[dict[str, Any]]
+    ) -> Path:
+        """Write states [B, *shape], in the order in which they came about, as an animated GIF."""
+        return save_pictures(self, states, path, provenance)
 
     def label(self, name: str | int) -> int:
         """The index of a class by its name, or by its index; the nearest name in the error."""

@@ -1,9 +1,8 @@
-"""Images on their way out: PNG files that say how they were made, grids to look at, animations of grids."""
+"""Images on their way out: PNG files that say how they were made, grids to look at."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ import numpy as np
 from PIL import Image
 
 from perrin.errors import PerrinError
-from perrin.kinds.provenance import dumps, png_text
+from perrin.kinds.files import item_file
+from perrin.kinds.labels import class_name
+from perrin.kinds.provenance import png_text
 from perrin.saving import replacing
 
 TILE = 64  # pixels: smaller images are enlarged to about this side, each pixel a sharp square
@@ -54,7 +55,7 @@ def save_images(
         return [save_png(grid(decoded), path, {"items": list(provenance)})]
     written = []
     for position, (pixels, made) in enumerate(zip(decoded, provenance, strict=True)):
-        name = _file_name(made.get("index", position), made.get("label"), classes)
+        name = item_file(made.get("index", position), class_name(made.get("label"), classes), ".png")
         written.append(save_png(Image.fromarray(pixels), path / name, made))
     if grid_too and len(decoded) > 1:
         made_all = {"items": list(provenance[:IN_GRID])}
@@ -73,14 +74,6 @@ def read_png(path: Path) -> np.ndarray:
     """The pixels of a file that `save_images` wrote, a grid as one picture."""
     with Image.open(path) as image:
         return np.asarray(image)
-
-
-def _file_name(index: Any, label: Any, classes: Sequence[str] | None) -> str:
-    if classes is not None and isinstance(label, int) and 0 <= label < len(classes):
-        label = classes[label]
-    # characters that some file system refuses
-    tail = "" if label is None or label == -1 else "_" + re.sub(r"[^\w.+-]+", "-", str(label)).strip("-.")
-    return f"{int(index):05d}{tail}.png"
 
 
 def grid(decoded: Sequence[np.ndarray], columns: int | None = None) -> Image.Image:
@@ -102,37 +95,3 @@ def grid(decoded: Sequence[np.ndarray], columns: int | None = None) -> Image.Ima
             factor, 1
         )
     return Image.fromarray(sheet)
-
-
-def save_animation(
-    frames: Sequence[Image.Image],
-    path: str | Path,
-    provenance: Mapping[str, Any] | None = None,
-    seconds: float = 0.1,
-    hold: float = 1.5,
-) -> Path:
-    """Write frames (grids of one size) as an endless animated GIF, its provenance in the comment.
-
-    Args:
-        seconds: time of a frame.
-        hold: time of the last frame, in seconds.
-    """
-    path = Path(path)
-    if not frames:
-        raise PerrinError(f"no frames for the animation '{path}'")
-    if path.suffix.lower() != ".gif":
-        raise PerrinError(f"animations are saved as .gif, not '{path}'")
-    durations = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * hold)]
-    comment = dumps(provenance or {}).encode()  # ASCII: a GIF comment has no other encoding
-    with replacing(path) as part:
-        frames[0].save(
-            part,
-            format="GIF",
-            save_all=True,
-            append_images=list(frames[1:]),
-            duration=durations,
-            loop=0,
-            comment=comment,
-            disposal=1,
-        )
-    return path

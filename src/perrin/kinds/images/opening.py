@@ -10,7 +10,7 @@ import numpy as np
 
 from perrin.errors import PerrinError
 from perrin.kinds.images.folder import SUFFIXES, FolderFiles, read_folder
-from perrin.kinds.images.parquet import ParquetRows, read_parquet
+from perrin.kinds.images.parquet import ParquetImages, read_parquet
 from perrin.kinds.images.pixels import channels_of, decode_file
 from perrin.kinds.images.stacks import ImageStack, read_digits, read_npz
 from perrin.kinds.images.survey import Broken, Progress, survey
@@ -26,7 +26,7 @@ DIGITS = {
 class ImageFiles:
     """Encoded images as a source: decoded when they are read."""
 
-    encoded: FolderFiles | ParquetRows
+    encoded: FolderFiles | ParquetImages
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -127,7 +127,7 @@ def _of_stack(source: ImageStack, path: Path, subset: str | None, facts: dict[st
 
 
 def _of_files(
-    encoded: FolderFiles | ParquetRows,
+    encoded: FolderFiles | ParquetImages,
     path: Path,
     subset: str | None,
     broken: Broken,
