@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perrin.process.categorical import ABSENT, Categorical
+from perrin.process.categorical import Categorical
 from perrin.sample.noise import bits, uniforms
 
 
@@ -105,11 +105,6 @@ def draw(weights: Tensor, u: Tensor) -> Tensor:
 def gumbel(u: Tensor) -> Tensor:
     """Standard Gumbel variables of uniforms in (0, 1), float64."""
     return -torch.log(-torch.log(u.to(torch.float64)))
-
-
-def present(x: Tensor) -> Tensor:
-    """Which positions an item has."""
-    return x != ABSENT
 
 
 @dataclass(frozen=True)
