@@ -23,6 +23,9 @@ from perrin.training.recipe import Recipe
 from perrin.training.setup import Progress, Setup, prepare
 from perrin.training.students import distillation_recipe
 
+RUNS = Path("runs")
+"""Where runs lie by default."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -54,7 +57,8 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
     """Load a model.
 
     Args:
-        path_or_id: a run folder, a model folder, or a Hub id such as "someone/digits".
+        path_or_id: a run folder, a model folder, a Hub id such as "someone/digits"; a name alone, such as "digits", is
+            also that of the run `runs/digits`, where `train` writes by default.
         device: where the network goes.
 
     Raises:
@@ -70,6 +74,8 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
     path = Path(path_or_id)
     if path.is_dir():
         return Model.load(path, device)
+    if len(path.parts) == 1 and (RUNS / path).is_dir():
+        return Model.load(RUNS / path, device)
     if path.is_file():
         raise PerrinError(f"{path} is a file; give the model's folder")
     from perrin import hub
@@ -113,7 +119,7 @@ def train(
         chosen = recipes.validate(recipes.read(folder / "recipe.yaml"))
     else:
         chosen = recipes.validate(recipes.merge(recipes.read(recipe), overrides))
-        folder = Path(out or f"runs/{chosen.name}")
+        folder = Path(out or RUNS / chosen.name)
     with group(device, chosen.training.batch) as members:
         if not resume:
             _refuse_to_replace(folder, overwrite)

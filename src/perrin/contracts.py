@@ -7,8 +7,8 @@ Nothing is imported here but types, so that naming a kind costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypedDict, runtime_checkable
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
     from torch import Tensor
+
+    from perrin.process.state import Masks, Shape, State
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,14 +33,17 @@ class Item(TypedDict):
 class Batch(NamedTuple):
     """States `[B, *shape]` and their condition: None, or tensors with the leading dimension B.
 
-    States are float32, or of tokens int64, where -1 says that an item has no position there.
+    States are float32, or of tokens int64, where -1 says that an item has no position there; or leaf -> such a tensor.
 
     Reserved keys of the condition: `label` int64 [B] (-1: none), `concat` float [B, C, *spatial], `vector`
-    float [B, K].
+    float [B, K] (NaN: none). Bools are facts, such as which entries are given, and are never dropped.
+
+    `masks`: which entries items have, which are given, and which are learned; None: all are there and learned.
     """
 
-    state: Tensor
+    state: Any  # Tensor | dict[str, Tensor]: every kind knows which
     condition: dict[str, Tensor] | None
+    masks: Masks | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Codec(Protocol):
     kind: ClassVar[str]
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> Shape: ...
     @property
     def classes(self) -> list[str] | None: ...
     @property
@@ -96,8 +101,8 @@ class Codec(Protocol):
         ...
 
     @property
-    def categories(self) -> int | None:
-        """K, where states are tokens 0 .. K - 1; None where they are continuous."""
+    def categories(self) -> int | Mapping[str, int] | None:
+        """K, where states are tokens 0 .. K - 1, by leaf where there are several; None where they are continuous."""
         ...
 
     @property
@@ -114,7 +119,7 @@ class Codec(Protocol):
         """Items to a batch. Augmentation is a function of an item's seed alone; without seeds, none."""
         ...
 
-    def decode(self, state: Tensor) -> list[Any]:
+    def decode(self, state: Any) -> list[Any]:
         """States `[B, *shape]` to values in the user's format; a state with NaN is refused."""
         ...
 
@@ -127,7 +132,7 @@ class Codec(Protocol):
         ...
 
     def save_trajectory(
-        self, states: Sequence[Tensor], path: Path, provenance: Sequence[dict[str, Any]]
+        self, states: Sequence[Any], path: Path, provenance: Sequence[dict[str, Any]]
     ) -> Path:
         """Write how samples came about, from states [B, *shape] in that order: pictures or a page that move."""
         ...
@@ -172,6 +177,52 @@ class Cuts(Protocol):
 
     def cut(self, dataset: Dataset) -> Dataset: ...
     def length(self, u: float) -> int: ...
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is settled of samples before they are drawn: their sizes, what is given of them, what they are to be.
+
+    Attributes:
+        shape: of the states drawn, without the batch; leaf -> shape.
+        masks: `valid` and `observed` of n samples.
+        known: the values of what is observed, None where nothing is.
+        condition: for the network, tensors with n rows.
+        about: for each sample, the arguments of `outline` that settle it again when it is drawn alone, JSON-able.
+    """
+
+    shape: Shape
+    masks: Masks
+    known: State | None = None
+    condition: dict[str, Tensor] = field(default_factory=dict)
+    about: Sequence[dict[str, Any]] = ()
+
+
+@runtime_checkable
+class Outlines(Protocol):
+    """What a codec adds whose states have several leaves.
+
+    `processes`: leaf -> the options of its process, with their registry name (the number of `classes` of tokens is that
+    of `categories`). `properties`: how many numbers the condition's `vector` holds. `outline`: of samples (seed, first)
+    .. (seed, first + n - 1); `wanted` is what the user asks of them.
+    """
+
+    @property
+    def processes(self) -> Mapping[str, dict[str, Any]]: ...
+    @property
+    def properties(self) -> Sequence[str]: ...
+    def outline(self, n: int, seed: int, first: int, **wanted: Any) -> Outline: ...
+
+
+@runtime_checkable
+class DecodesGiven(Protocol):
+    """What a codec adds whose states alone do not say what they are of, such as the angles of a given molecule.
+
+    `decode_given`: states and the condition that they were drawn under to values; `decode` has nothing to say then.
+    `save_trajectory` takes the condition too.
+    """
+
+    def decode_given(self, state: Any, condition: Mapping[str, Tensor]) -> list[Any]: ...
 
 
 class Kind(Protocol):

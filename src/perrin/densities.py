@@ -23,6 +23,7 @@ from perrin.errors import PerrinError
 from perrin.likelihood import Dequantiser, LogProb, bound, dequantised, join, log_prob
 from perrin.passages import token_log_prob
 from perrin.process.schedulebook.table import Discrete
+from perrin.process.state import batch_size, single
 from perrin.registry import schedules
 from perrin.sample.noise import Key
 
@@ -74,13 +75,15 @@ def data_log_prob(
             "dequantise is for integer data, and this model's are continuous: their log-density needs none"
         )
     estimate = _estimate(model, method, dequantise, draws, options)
-    size = batch or max(1, min(128, EVALUATED_AT_A_TIME // math.prod(model.codec.shape)))
+    size = batch or max(
+        1, min(128, EVALUATED_AT_A_TIME // math.prod(single(model.codec.shape, "a likelihood")))
+    )
     found = []
     for first, encoded in _batches(model, data, label, size):
-        keys: list[Key] = [(seed, first + i) for i in range(len(encoded.state))]
-        found.append(estimate(encoded.state, encoded.condition, keys))
+        keys: list[Key] = [(seed, first + i) for i in range(batch_size(encoded.state))]
+        found.append(estimate(single(encoded.state), encoded.condition, keys))
         if progress is not None:
-            progress(len(encoded.state))
+            progress(len(keys))
     if not found:
         raise PerrinError("there are no data")
     result = join(found)
@@ -105,7 +108,9 @@ def _estimate(model: Model, method: Method, dequantise: Any, draws: int, options
             )
         measure = partial(bound, denoiser, **options)
     else:
-        implied: dict[str, Any] = {} if math.prod(model.codec.shape) <= EXACT else LARGE
+        implied: dict[str, Any] = (
+            {} if math.prod(single(model.codec.shape, "a likelihood")) <= EXACT else LARGE
+        )
         measure = partial(cast("Callable[..., LogProb]", log_prob), denoiser, **implied | options)
         if lattice is None:
             return lambda x, condition, keys: measure(x, seeds=keys, condition=condition)
@@ -126,7 +131,7 @@ def _batches(model: Model, data: Any, label: Any, size: int) -> Iterator[tuple[i
         chosen = label if isinstance(label, str | int) else list(label)[first : first + size]
         condition = _condition(model, encoded, chosen)
         moved = None if condition is None else {n: v.to(device) for n, v in condition.items()}
-        yield first, Batch(encoded.state.to(device), moved)
+        yield first, Batch(single(encoded.state).to(device), moved)
 
 
 def _check_labels(label: Any, items: Sequence[Item]) -> None:

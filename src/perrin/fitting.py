@@ -13,6 +13,7 @@ from perrin.fitted import path_of
 from perrin.learn.tuning import Progress
 from perrin.learn.tuning import tune as fit
 from perrin.model import Model
+from perrin.process.state import single
 from perrin.registry import rules, schedules
 from perrin.sample import Plan
 
@@ -83,7 +84,7 @@ def tune(
     found = fit(
         start,
         model.guided(weight),
-        shape=tuple(model.codec.shape),
+        shape=tuple(single(model.codec.shape, "tuning")),
         seeds=seeds,
         condition={"label": torch.arange(len(classes))} if classes else None,
         starts=starts,
@@ -104,7 +105,7 @@ def tune(
 
 def _start(model: Model, steps: int) -> Plan:
     """The model's own plan of so many evaluations where that can be fitted, or that of `START`."""
-    solver = model.sampling.solver
+    solver = single(model.sampling.solver, "tuning")
     if not rules[solver].stochastic and rules[solver].exact_on_point_mass:
         own = model.sampling.plan(solver, steps)
         if own.nfe == steps:

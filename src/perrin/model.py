@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from perrin.contracts import Codec
+from perrin.contracts import Codec, Outline, Outlines
+from perrin.denoise.product import ProductDenoiser
 from perrin.denoise.tokens import TokenDenoiser
-from perrin.denoise.wrapped import Wrapped
 from perrin.densities import Method, as_items, data_log_prob, encode_unchanged
-from perrin.design import Design, Sampling, as_denoiser, same_states
+from perrin.design import Denoising, Design, Sampling, as_denoiser, same_states
 from perrin.errors import PerrinError
 from perrin.fitted import find, misfit
 from perrin.guide import (
@@ -28,10 +28,12 @@ from perrin.guide import (
     ClassifierGuidance,
     FeatureReuse,
     Remembered,
+    SelfConditioned,
     Tempered,
 )
 from perrin.likelihood import Dequantiser, LogProb
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
+from perrin.process.state import single
 from perrin.sample import Plan
 from perrin.samples import Request, Samples, draw
 from perrin.saving import (
@@ -59,7 +61,7 @@ class Model:
     def __init__(
         self,
         design: Design,
-        module: Wrapped | TokenDenoiser | Classifier,
+        module: Denoising | Classifier,
         codec: Codec,
         sampling: Sampling,
         folder: Path | None = None,
@@ -70,7 +72,7 @@ class Model:
         self.hash = weights_hash(module.net.state_dict())
 
     @property
-    def denoiser(self) -> Wrapped | TokenDenoiser:
+    def denoiser(self) -> Denoising:
         """(x, level, condition) -> Prediction; a classifier has none and says so."""
         return as_denoiser(self.module)
 
@@ -112,6 +114,8 @@ class Model:
         `guide.FeatureReuse` and `guide.Remembered`.
         """
         w = self.sampling.guidance if weight is None else weight
+        if isinstance(self.denoiser, ProductDenoiser):
+            return self._of_leaves(self.denoiser, w, classifier, reuse)
         if isinstance(self.denoiser, TokenDenoiser):
             return self._writing(self.denoiser, w, classifier, reuse, temperature, top_p)
         denoiser = self.denoiser if reuse == 1 else FeatureReuse(self.denoiser, reuse)
@@ -136,6 +140,19 @@ class Model:
         if isinstance(w, Tensor) or w != 1.0:
             made = ClassifierFree(made, w, interval=self.sampling.interval)
         return made if temperature == top_p == 1.0 else Tempered(made, temperature=temperature, top_p=top_p)
+
+    def _of_leaves(
+        self, denoiser: ProductDenoiser, w: float | Tensor, classifier: Model | None, reuse: int
+    ) -> nn.Module:
+        if classifier is not None or reuse != 1:
+            raise PerrinError("classifier and reuse are for states of one leaf; this model's have several")
+        told = getattr(denoiser.net, "takes_previous", False)
+        made: nn.Module = SelfConditioned(denoiser) if told else denoiser
+        return (
+            made
+            if not isinstance(w, Tensor) and w == 1.0
+            else ClassifierFree(made, w, interval=self.sampling.interval)
+        )
 
     def sample(
         self,
@@ -177,7 +194,8 @@ class Model:
                 context are drawn window by window. Lengths of the training data by default.
             temperature, top_p: of tokens, see `Sampling`; the model's own by default.
             conditions: `label=` a class name or index, or one for each sample, "none" for unconditional; a model
-                with classes takes them in turn by default.
+                with classes takes them in turn by default. Of states with several leaves what the codec's `outline`
+                takes, such as `logp=2.5` of molecules.
 
         Raises:
             PerrinError: settings that do not fit the model.
@@ -190,15 +208,22 @@ class Model:
                 "a plan holds its own solver and steps; give either a plan, or solver and steps"
             )
         guide = self._guide(classifier)
-        labels = (guide or self)._labels(n, first, conditions)
+        outline = self._outline(n, seed, first, length, conditions)
+        labels = None if outline is not None else (guide or self)._labels(n, first, conditions)
         w = self.sampling.weight(guidance) if guide is None else 1.0 if guidance is None else float(guidance)
-        if w != 1.0 and labels is None:
+        if w != 1.0 and labels is None and not (outline and outline.condition):
             if guidance is not None:
-                raise PerrinError(f"guidance = {guidance} needs a model with classes; this one has none")
+                raise PerrinError(
+                    f"guidance = {guidance} needs something to guide towards, a class or a property"
+                )
             w = 1.0
         chosen = plan or self.plan(solver, steps, w, fitted=guide is None)
         if plan is not None:
             self._warn_of_misfit(plan, w, "it is used all the same")
+        if outline is not None:
+            self._refuse_tokens({"known": known, "temperature": temperature, "top_p": top_p})
+            asked = Request(chosen, n, seed, first, None, w, trace, guide, reuse, outline=outline)
+            return draw(self, asked, batch, progress)
         marks = self._blanks(n, seed, first, known, length, temperature, top_p)
         asked = Request(chosen, n, seed, first, labels, w, trace, guide, reuse, marks)
         if marks is not None:
@@ -222,11 +247,23 @@ class Model:
     ) -> Tensor | None:
         if self.design.categorical is not None:
             return blanks(self.codec, n, seed, first, known, length)
-        given = {"known": known, "length": length, "temperature": temperature, "top_p": top_p}
+        self._refuse_tokens({"known": known, "length": length, "temperature": temperature, "top_p": top_p})
+        return None
+
+    def _refuse_tokens(self, given: dict[str, Any]) -> None:
         for name, value in given.items():
             if value is not None:
-                raise PerrinError(f"{name} is for models of tokens; this model's states are continuous")
-        return None
+                raise PerrinError(f"{name} is for models of tokens alone, which this model is not")
+
+    def _outline(
+        self, n: int, seed: int, first: int, length: int | Sequence[int] | None, wanted: dict[str, Any]
+    ) -> Outline | None:
+        """What is settled of samples whose states have several leaves."""
+        if not isinstance(self.codec, Outlines):
+            return None
+        if length is not None:
+            wanted = {**wanted, "length": length}
+        return self.codec.outline(n, seed, first, **wanted)
 
     def plan(
         self,
@@ -247,12 +284,13 @@ class Model:
         """
         if self.sampling.evaluations is not None:  # a distilled model has its own levels, and guidance within
             return self.sampling.plan(solver, steps)
+        clocks = {} if self.design.product is None else self.design.product.clocks
         weight = self.sampling.weight(guidance)
         count = self.sampling.steps if steps is None else steps
         found = find(self.folder, count) if fitted and solver is None else None
         if found is not None and not self._warn_of_misfit(found, weight, f"{self.sampling.solver} is used"):
             return found
-        return self.sampling.plan(solver, steps)
+        return self.sampling.plan(solver, steps, clocks)
 
     def _warn_of_misfit(self, plan: Plan, weight: float, so: str) -> bool:
         reason = misfit(plan, self.hash, weight, self.sampling.interval)
@@ -283,14 +321,15 @@ class Model:
         Raises:
             PerrinError: values that the codec refuses, or states of another shape.
         """
-        if not isinstance(data, Tensor):
+        shape = tuple(single(self.codec.shape))
+        if isinstance(data, Tensor):
+            state = data
+        else:
             items = as_items(data)
-            data = encode_unchanged(self.codec, [items[i] for i in range(len(items))]).state
-        if tuple(data.shape[1:]) != tuple(self.codec.shape):
-            raise PerrinError(
-                f"states have shape {tuple(data.shape[1:])}, this model's have {tuple(self.codec.shape)}"
-            )
-        return data
+            state = single(encode_unchanged(self.codec, [items[i] for i in range(len(items))]).state)
+        if tuple(state.shape[1:]) != shape:
+            raise PerrinError(f"states have shape {tuple(state.shape[1:])}, this model's have {shape}")
+        return state
 
     def _flow(
         self, carry: Callable[..., Endpoint], state: Tensor, label: Any, options: dict[str, Any]

@@ -21,6 +21,7 @@ from perrin.contracts import Item
 from perrin.errors import PerrinError
 from perrin.likelihood import LogProb, bound
 from perrin.process.categorical import ABSENT, Categorical
+from perrin.process.state import single
 from perrin.sample.noise import Key, seed_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def token_log_prob(
     Raises:
         PerrinError: no data, tokens that the model does not have, a left context that leaves no room.
     """
-    context = model.codec.shape[0]
+    context = single(model.codec.shape)[0]
     left = context // 2 if left is None else left
     if not 0 <= left < context:
         raise PerrinError(f"left = {left} tokens of left context must lie between 0 and {context - 1}")
@@ -126,7 +127,7 @@ def _tokens(model: Model, item: Item) -> Tensor:
     if isinstance(item["value"], str):
         codec: Any = model.codec  # of texts: what is read as a text has tokens
         return torch.from_numpy(codec.tokens(item["value"], item["name"]))
-    state = model.codec.encode([item]).state[0]
+    state: Tensor = model.codec.encode([item]).state[0]
     return state[state != ABSENT]
 
 

@@ -17,7 +17,7 @@ from perrin.kinds.provenance import read_provenance
 from perrin.model import Model
 from perrin.registry import kinds
 from perrin.sample import Plan
-from perrin.samples import Samples
+from perrin.samples import Samples, joined
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ def reproduce(
     guide = _load(classifier, first, file, device, "classifier") if "classifier" in first else None
     drawn = [_draw(loaded, item, _moves(file), guide) for item in items]
     samples = Samples(
-        torch.cat([s.state for s in drawn]),
+        joined([s.state for s in drawn]),
         None,
         [s.provenance[0] for s in drawn],
         loaded.codec,
         drawn[0].evaluations,
-        [torch.cat(means) for means in zip(*(s.means for s in drawn), strict=True)],
+        [joined(means) for means in zip(*(s.means for s in drawn), strict=True)],
+        {n: torch.cat([s.condition[n] for s in drawn]) for n in drawn[0].condition},
     )
     difference, tolerance = _compare(samples, file)
     return Reproduction(samples, len(items), difference == 0, difference, tolerance, loaded.hash)
@@ -103,6 +104,7 @@ def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | N
     conditions: dict[str, Any] = {
         name: item[name] for name in ("label", "length", "temperature", "top_p") if name in item
     }
+    conditions |= item.get("wanted", {})
     if "known" in item:
         conditions["known"] = torch.tensor(item["known"])
     return model.sample(

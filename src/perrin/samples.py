@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 import perrin
-from perrin.contracts import Codec
+from perrin.contracts import Codec, DecodesGiven, Outline
 from perrin.errors import PerrinError
 from perrin.guide import ClassifierFree, Remembered
 from perrin.guide.wrapper import ITEM
 from perrin.process.categorical import ABSENT
-from perrin.process.state import State
+from perrin.process.state import State, batch_size, entries, map_leaves, single
 from perrin.sample import Plan, Tick, Trace, run
 from perrin.sample.device import out_of_memory
 from perrin.windowed import fill, windows
@@ -37,25 +36,28 @@ class Samples:
     """Samples of a model.
 
     Attributes:
-        state: [n, *shape], in the model's own clean coordinates; of tokens int64 [n, L], -1 beyond a sample's end.
+        state: [n, *shape], in the model's own clean coordinates; of tokens int64 [n, L], -1 beyond a sample's end; or
+            leaf -> such a tensor.
         labels: class index each, -1 for none; None where the model has no classes.
         provenance: for each sample, all that is needed to make it again.
         codec: turns states into the user's format.
         evaluations: of the denoiser, per sample (guidance's two branches count once); of tokens their mean, since
             steps that change nothing need none.
-        means: predicted clean states after every evaluation, where a trace was asked for; of tokens the states
-            themselves, at the start and after every step.
+        means: predicted clean states after every evaluation, where a trace was asked for; of tokens and of several leaves
+            the states themselves, after every step.
+        condition: what the samples of several leaves were drawn under, n rows each.
     """
 
-    state: Tensor
+    state: Any  # Tensor | dict[str, Tensor]: every kind knows which
     labels: Tensor | None
     provenance: list[dict[str, Any]]
     codec: Codec
     evaluations: float
-    means: list[Tensor] = field(default_factory=list)
+    means: list[Any] = field(default_factory=list)
+    condition: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.state)
+        return batch_size(self.state)
 
     @property
     def tuned(self) -> bool:
@@ -65,7 +67,12 @@ class Samples:
     @cached_property
     def decoded(self) -> list[Any]:
         """The samples in the user's format (images: uint8 arrays)."""
-        return self.codec.decode(self.state)
+        return self._values(self.state)
+
+    def _values(self, state: Any) -> list[Any]:
+        if isinstance(self.codec, DecodesGiven):
+            return self.codec.decode_given(state, self.condition)
+        return self.codec.decode(state)
 
     def picture(self, columns: int | None = None) -> Image | None:
         """All samples in one picture; None where the kind has none."""
@@ -83,11 +90,12 @@ class Samples:
         """
         if not self.means:
             raise PerrinError("there is no trajectory without a trace: sample(..., trace=True)")
-        return self.codec.save_trajectory(self.means, Path(path), self.provenance)
+        given = {"condition": self.condition} if isinstance(self.codec, DecodesGiven) else {}
+        return self.codec.save_trajectory(self.means, Path(path), self.provenance, **given)
 
     def trajectory(self, columns: int | None = None) -> list[Image]:
         """A picture of the predicted clean states after every evaluation; empty without a trace."""
-        pictures = (self.codec.picture(self.codec.decode(mean), columns) for mean in self.means)
+        pictures = (self.codec.picture(self._values(mean), columns) for mean in self.means)
         return [picture for picture in pictures if picture is not None]
 
 
@@ -97,6 +105,7 @@ class Request:
 
     Attributes:
         labels: int64 [n] or None; weight: of guidance; marks: of tokens, int64 [n, L] with the places to be drawn.
+        outline: of states with several leaves.
     """
 
     plan: Plan
@@ -111,6 +120,7 @@ class Request:
     marks: Tensor | None = None
     temperature: float = 1.0
     top_p: float = 1.0
+    outline: Outline | None = None
 
 
 def draw(
@@ -119,7 +129,7 @@ def draw(
     """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
     n, size = asked.n, batch or _chunk_size(model, asked)
     evaluations = asked.plan.nfe * _windows(model, asked)
-    states, means, start = list[Tensor](), list[list[Tensor]](), 0
+    states, means, start = list[State](), list[list[State]](), 0
     counted = 0.0
     while start < n:
         rows = slice(start, min(start + size, n))
@@ -137,55 +147,85 @@ def draw(
         means.append(chunk)
         counted += (rows.stop - start) * (evaluations if each is None else each)
         start = rows.stop
-    joined = [torch.cat(_even(parts)) for parts in zip(*means, strict=True)]
+    traced = [joined(parts) for parts in zip(*means, strict=True)]
     labels = None if asked.labels is None else asked.labels.clone()
     made = _provenance(model, asked)
     mean = counted / n
     return Samples(
-        torch.cat(_even(states)), labels, made, model.codec, int(mean) if mean % 1 == 0 else mean, joined
+        joined(states),
+        labels,
+        made,
+        model.codec,
+        int(mean) if mean % 1 == 0 else mean,
+        traced,
+        {} if asked.outline is None else asked.outline.condition,
     )
 
 
 def _chunk_size(model: Model, asked: Request) -> int:
     """How many samples at a time: a state's entries, of tokens with their probabilities."""
-    entries = math.prod(model.codec.shape) * (model.codec.categories or 1)
-    return max(1, min(256, ENTRIES_AT_A_TIME // entries))
+    categories = model.codec.categories
+    count = entries(model.codec.shape if asked.outline is None else asked.outline.shape)
+    count *= max(categories.values(), default=1) if isinstance(categories, Mapping) else categories or 1
+    return max(1, min(256, ENTRIES_AT_A_TIME // count))
 
 
 def _windows(model: Model, asked: Request) -> int:
-    return 1 if asked.marks is None else windows(asked.marks.shape[1], model.codec.shape[0])
+    return 1 if asked.marks is None else windows(asked.marks.shape[1], single(model.codec.shape)[0])
 
 
 def _chunk(
     model: Model, asked: Request, rows: slice, report: Callable[[Tick], object]
-) -> tuple[Tensor, list[Tensor], float | None]:
+) -> tuple[State, list[State], float | None]:
     device = next(model.denoiser.parameters()).device
     items = range(asked.first + rows.start, asked.first + rows.stop)
     condition = {} if asked.labels is None else {"label": asked.labels[rows].to(device)}
-    if asked.reuse != 1 or asked.marks is not None:  # whose wrappers remember each sample
+    if (
+        asked.reuse != 1 or asked.marks is not None or asked.outline is not None
+    ):  # whose wrappers remember each sample
         condition[ITEM] = torch.tensor(items, device=device)
     denoiser = model.guided(asked.weight, asked.classifier, asked.reuse, asked.temperature, asked.top_p)
     keys = [(asked.seed, i) for i in items]
     if asked.marks is not None:
         marks = asked.marks[rows].to(device)
         marks = marks[:, : int((marks != ABSENT).sum(1).max())] if bool((marks == ABSENT).any()) else marks
-        process, context = model.design.categorical, model.codec.shape[0]
+        process, context = model.design.categorical, single(model.codec.shape)[0]
         assert process is not None
         frames: list[Tensor] | None = [] if asked.trace else None
         state = fill(asked.plan, denoiser, process, marks, keys, context, condition, report, frames)
         return state.cpu(), [frame.cpu() for frame in frames or ()], _evaluated(denoiser, len(keys))
     record = Trace() if asked.trace else None
+    given: dict[str, Any] = {"shape": model.codec.shape}
+    if asked.outline is not None:
+        given = _outlined(model, asked.outline, rows, device)
+        condition |= given.pop("condition")
     found = run(
         asked.plan,
         denoiser,
         seeds=keys,
-        shape=model.codec.shape,
         condition=condition or None,
         trace=record,
         callback=report,
         device=device,
+        **given,
     )
-    return _tensor(found).cpu(), [_tensor(m).cpu() for m in record.means] if record else [], None
+    kept = [] if record is None else record.means if asked.outline is None else record.states
+    return map_leaves(Tensor.cpu, found), [map_leaves(Tensor.cpu, m) for m in kept], None
+
+
+def _outlined(model: Model, outline: Outline, rows: slice, device: torch.device) -> dict[str, Any]:
+    """What `run` is told of some samples whose states have several leaves."""
+
+    def some(value: Tensor) -> Tensor:
+        return value[rows].to(device)
+
+    return {
+        "shape": outline.shape,
+        "process": model.design.product,
+        "masks": outline.masks.map(some),
+        "known": None if outline.known is None else map_leaves(some, outline.known),
+        "condition": {name: some(value) for name, value in outline.condition.items()},
+    }
 
 
 def _evaluated(denoiser: nn.Module, samples: int) -> float | None:
@@ -195,17 +235,19 @@ def _evaluated(denoiser: nn.Module, samples: int) -> float | None:
     return kept[0].rows / samples / branches if kept else None
 
 
-def _tensor(state: State) -> Tensor:
-    assert isinstance(state, Tensor)
-    return state
+def joined(parts: Sequence[State]) -> State:
+    """States one after another; items of different sizes are filled up, tokens with absent ones and numbers with 0."""
+    return map_leaves(lambda *values: torch.cat(_even(values)), *parts)
 
 
 def _even(parts: Sequence[Tensor]) -> list[Tensor]:
-    """States of tokens of different lengths filled up with absent ones; others as they are."""
-    if parts[0].is_floating_point() or len({p.shape for p in parts}) == 1:
+    if len({p.shape for p in parts}) == 1:
         return list(parts)
-    longest = max(p.shape[1] for p in parts)
-    return [torch.nn.functional.pad(p, (0, longest - p.shape[1]), value=ABSENT) for p in parts]
+    longest, nothing = max(p.shape[1] for p in parts), 0.0 if parts[0].is_floating_point() else ABSENT
+    return [
+        torch.nn.functional.pad(p, (0, 0) * (p.dim() - 2) + (0, longest - p.shape[1]), value=nothing)
+        for p in parts
+    ]
 
 
 def _reporter(
@@ -249,7 +291,9 @@ def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
             one["label"] = index
             one["class"] = "none" if index < 0 else classes[index]
         if asked.marks is not None:
-            one |= _marked(asked.marks[i], model.codec.categories or 0)
+            one |= _marked(asked.marks[i], single(model.codec.categories) or 0)
+        if asked.outline is not None and asked.outline.about:
+            one["wanted"] = asked.outline.about[i]
         made.append(one)
     return made
 

@@ -17,7 +17,7 @@ from perrin.contracts import Codec, Cuts
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.process.categorical import ABSENT, Categorical
-from perrin.process.state import State
+from perrin.process.state import Masks, State, single
 from perrin.sample import Plan, Tick, Trace, run
 from perrin.sample.noise import Key, seed_of, seed_tensor, uniforms
 
@@ -36,7 +36,7 @@ def blanks(
         PerrinError: both, sizes that do not fit, or nothing to draw.
     """
     classes = codec.categories
-    assert classes is not None
+    assert isinstance(classes, int)
     if known is not None:
         if length is not None:
             raise PerrinError("give either the known tokens, which have a length, or a length")
@@ -59,7 +59,7 @@ def blanks(
 def _lengths(codec: Codec, n: int, seed: int, first: int, length: int | Sequence[int] | None) -> Tensor:
     if length is None:
         if not isinstance(codec, Cuts):
-            return torch.full((n,), codec.shape[0])
+            return torch.full((n,), single(codec.shape)[0])
         seeds = seed_tensor([seed_of((seed, first + i), "", "length") for i in range(n)])
         return torch.tensor([codec.length(float(u)) for u in uniforms(seeds, 1)[:, 0]])
     given = [length] * n if isinstance(length, int) else list(length)
@@ -122,7 +122,15 @@ def _filled(
         start = torch.where(observed, marks, process.prior(uniforms(seeds, marks.shape[1])))
     options: dict[str, Any] = {"condition": condition, "callback": callback, "trace": trace}
     return _tensor(
-        run(plan, denoiser, seeds=keys, start=start, process=process, observed=observed, **options)
+        run(
+            plan,
+            denoiser,
+            seeds=keys,
+            start=start,
+            process=process,
+            masks=Masks(observed=observed),
+            **options,
+        )
     )
 
 

@@ -83,7 +83,8 @@ def test_trained_by_it_a_linear_network_becomes_the_exact_score():
         torch.zeros(64, dtype=torch.float64),
     )
     found, right = (d(x, level) for d in (denoiser, truth))
-    torch.testing.assert_close(found.score(x, level).detach(), right.score(x, level), rtol=0, atol=0.12)
+    error = found.score(x, level).detach() - right.score(x, level)
+    assert float(error.pow(2).mean().sqrt()) < 0.08  # 0.015 to 0.04 by the noise of so many items
 
 
 def test_it_does_not_learn_from_the_clean_state():

@@ -146,3 +146,12 @@ def test_a_slip_in_a_path_is_not_a_question_to_the_hub(tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     with pytest.raises(PerrinError, match="no model at 'runs/digitz': no such folder"):
         perrin.load("runs/digitz")
+
+
+def test_a_name_alone_is_that_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = point_model()
+    model.save("runs/points")
+    assert perrin.load("points").hash == model.hash
+    with pytest.raises(PerrinError, match="no model at 'pints': no such folder"):
+        perrin.load("pints")

@@ -137,7 +137,7 @@ def test_a_model_without_classes_takes_no_label_and_no_guidance():
     assert model.sample(3).labels is None
     with pytest.raises(PerrinError, match="trained without classes"):
         model.sample(3, label=1)
-    with pytest.raises(PerrinError, match="needs a model with classes"):
+    with pytest.raises(PerrinError, match="needs something to guide towards"):
         model.sample(3, guidance=2.0)
     assert point_model(guidance=3.0).sample(3).state.equal(model.sample(3).state)
 

@@ -119,3 +119,12 @@ def test_a_rule_of_two_stages_draws_its_path_once():
     assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
     assert len(pieces) == 2 * (len(grid) - 1)
     assert float(levels.alpha(grid[0])) < 1
+
+
+@pytest.mark.parametrize("draw", [normals, lambda seeds, shape: uniforms(seeds, math.prod(shape))])
+def test_a_longer_first_axis_leaves_the_numbers_before_it_as_they_are(draw):
+    """So that padding changes nothing: the i-th number is a function of the seed and i."""
+    seeds = seed_tensor([5, -9])
+    long, short = draw(seeds, (9, 3)).flatten(1), draw(seeds, (4, 3)).flatten(1)
+    assert torch.equal(long[:, :12], short)
+    assert torch.equal(draw(seeds, (7,)), draw(seeds, (8,))[:, :7])

@@ -5,7 +5,7 @@ For data N(m, s^2), x = alpha clean + sigma noise has the posterior (Bayes)
     mean = (alpha s^2 x + sigma^2 m) / n,   variance = s^2 sigma^2 / n,   n = alpha^2 s^2 + sigma^2
 
 and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64. `Sequences` and
-`Markov` are those of tokens.
+`Markov` are those of tokens, `Points` that of points on a torus or of rotations.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import math
 import torch
 from torch import Tensor
 
+from perrin.denoise.manifolds import Points
 from perrin.denoise.prediction import Condition, Prediction
 from perrin.denoise.sequences import Markov, Sequences
 from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.process.levels import expand
 
-__all__ = ["Empirical", "Gaussian", "Markov", "Mixture", "Sequences"]
+__all__ = ["Empirical", "Gaussian", "Markov", "Mixture", "Points", "Sequences"]
 
 
 class Gaussian:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from perrin.process import levels
 from perrin.process.levels import expand
-from perrin.process.state import State, map_leaves
+from perrin.process.state import State, leaves, like, map_leaves
 
 Condition = Mapping[str, Tensor] | None
 """Named tensors, each with the batch as its leading axis; None where there is nothing to condition on."""
@@ -29,7 +29,8 @@ class Prediction:
     """The posterior of the clean state given a noisy one.
 
     Attributes:
-        mean: posterior mean of the clean state, [B, ...] or named leaves.
+        mean: posterior mean of the clean state, [B, ...] or named leaves; of a leaf on a manifold s^2 score, the
+            displacement in the tangent space that leads to it where space is flat.
         noise: the raw noise prediction where a wrapper has changed `mean` but not the noise (thresholding);
             None means the noise that belongs to `mean`.
         variance: posterior variance of the clean state per entry, where the model has learned one.
@@ -44,16 +45,27 @@ class Prediction:
 
     def log_mean(self) -> State:
         """Log-probabilities [B, ..., K] of clean tokens, finite also where a probability is 0 in its dtype."""
-        if self.logits is not None:
-            return map_leaves(lambda v: torch.log_softmax(v, -1), self.logits)
-        return map_leaves(lambda v: torch.log(v.clamp(min=torch.finfo(v.dtype).tiny)), self.mean)
+        known = {} if self.logits is None else leaves(self.logits)
+
+        def of(name: str, mean: Tensor) -> Tensor:
+            if name in known:
+                return torch.log_softmax(known[name], -1)
+            return torch.log(mean.clamp(min=torch.finfo(mean.dtype).tiny))
+
+        return like({name: of(name, mean) for name, mean in leaves(self.mean).items()}, self.mean)
 
     def noise_at(self, x: State, level: Tensor) -> State:
         """The raw noise prediction where there is one, else (x - alpha mean) / sigma. `level` [B]."""
+        return like({name: self.leaf_noise(name, v, level) for name, v in leaves(x).items()}, x)
+
+    def leaf_noise(self, leaf: str, x: Tensor, level: Tensor) -> Tensor:
+        """`noise_at` of one continuous leaf, at its own `level` [B]."""
         if self.noise is not None:
-            return self.noise
-        alpha, sigma = levels.alpha(level), levels.sigma(level)
-        return map_leaves(lambda m, y: (y - expand(alpha, y) * m) / expand(sigma, y), self.mean, x)
+            raw: Tensor = leaves(self.noise)[leaf]
+            return raw
+        alpha, sigma = expand(levels.alpha(level), x), expand(levels.sigma(level), x)
+        mean: Tensor = leaves(self.mean)[leaf]
+        return (x - alpha * mean) / sigma
 
     def score(self, x: State, level: Tensor) -> State:
         """grad log p(x) at `level` [B], in unit coordinates."""
@@ -80,7 +92,7 @@ class Denoiser(Protocol):
 
 
 def unconditional(condition: Condition) -> dict[str, Tensor] | None:
-    """The condition that asks for nothing: labels become -1, other tensors NaN; names and shapes stay.
+    """The condition that asks for nothing: labels become -1, other tensors NaN; names, shapes and facts (bools) stay.
 
     Keeping the names lets conditional and unconditional rows share one batch of the network. Perrin's own
     networks take -1 and NaN as "not given", item by item; zero would be a value like any other.
@@ -88,6 +100,8 @@ def unconditional(condition: Condition) -> dict[str, Tensor] | None:
     if condition is None:
         return None
     return {
-        name: torch.full_like(value, torch.nan if value.is_floating_point() else -1)
+        name: value
+        if value.dtype == torch.bool
+        else torch.full_like(value, torch.nan if value.is_floating_point() else -1)
         for name, value in condition.items()
     }

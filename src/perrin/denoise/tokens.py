@@ -50,21 +50,29 @@ class TokenDenoiser(Adapter):
         Raises:
             PerrinError: a network that outputs something else than K logits for every token.
         """
-        classes = self.process.classes
         weight = next((p for p in self.net.parameters() if p.is_floating_point()), None)
         kind = torch.float32 if weight is None else torch.promote_types(weight.dtype, torch.float32)
         logits = self.net(x, noise_time(level.to(torch.float64)).to(x.device, kind), condition)
-        if logits.shape != (*x.shape, classes):
-            raise PerrinError(
-                f"a network of tokens must output {(*x.shape, classes)}, a logit for each; it outputs {tuple(logits.shape)}"
-            )
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.process.masks:
-            known = ((x >= 0) & (x < classes))[..., None]
-            itself = torch.full_like(logits, NEVER).scatter_(-1, x.clamp(0, classes - 1)[..., None], 0.0)
-            logits = torch.where(known, itself, logits)
-        else:
-            told = softplus(level.to(torch.float64) + math.log(classes)).clamp(max=-NEVER)
-            told = torch.where(x >= 0, expand(told, logits, x.dim()), 0.0)
-            logits = logits.scatter_add(-1, x.clamp(min=0)[..., None], told[..., None].to(logits.dtype))
-        return Prediction(torch.softmax(logits, -1), logits=logits)
+        found = posterior_logits(self.process, x, logits, level)
+        return Prediction(torch.softmax(found, -1), logits=found)
+
+
+def posterior_logits(process: Categorical, x: Tensor, logits: Tensor, level: Tensor) -> Tensor:
+    """Logits of the clean tokens [B, ..., K] from a network's: with what a position's own token says of it.
+
+    Raises:
+        PerrinError: something else than K logits for every token.
+    """
+    classes = process.classes
+    if logits.shape != (*x.shape, classes):
+        raise PerrinError(
+            f"a network of tokens must output {(*x.shape, classes)}, a logit for each; it outputs {tuple(logits.shape)}"
+        )
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if process.masks:
+        known = ((x >= 0) & (x < classes))[..., None]
+        itself = torch.full_like(logits, NEVER).scatter_(-1, x.clamp(0, classes - 1)[..., None], 0.0)
+        return torch.where(known, itself, logits)
+    told = softplus(level.to(torch.float64) + math.log(classes)).clamp(max=-NEVER)
+    told = torch.where(x >= 0, expand(told, logits, x.dim()), 0.0)
+    return logits.scatter_add(-1, x.clamp(min=0)[..., None], told[..., None].to(logits.dtype))

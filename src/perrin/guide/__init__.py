@@ -4,6 +4,7 @@ from perrin.guide.classifier import Classifier, ClassifierGuidance
 from perrin.guide.classifier_free import ClassifierFree
 from perrin.guide.feature_reuse import FeatureReuse
 from perrin.guide.remembered import Remembered
+from perrin.guide.self_conditioned import SelfConditioned
 from perrin.guide.tempering import Tempered
 from perrin.guide.thresholding import DynamicThreshold, Threshold
 from perrin.guide.wrapper import Guide
@@ -16,6 +17,7 @@ __all__ = [
     "FeatureReuse",
     "Guide",
     "Remembered",
+    "SelfConditioned",
     "Tempered",
     "Threshold",
 ]

@@ -55,14 +55,14 @@ class HistoryTable:
             PerrinError: a plan that draws noise, or that is not exact on a point mass.
         """
         if plan.stochastic:
-            raise PerrinError(f"plan {plan.rule!r} draws noise; only a deterministic plan can be fitted")
+            raise PerrinError(f"plan {plan.name!r} draws noise; only a deterministic plan can be fitted")
         told, rows = _replay(plan)
         shares = torch.stack([row[0] for _, row in rows])[:-1]
         table = HistoryTable(plan.grid[0], plan.grid[-1], told, shares, tuple(r[1 : 1 + k] for k, r in rows))
         for k, row in rows:
             if abs(float(row[0]) - table.share(k)) + abs(float(row[1:].sum()) - table.total(k)) > 1e-8:
                 raise PerrinError(
-                    f"plan {plan.rule!r} is not exact on a point mass at evaluation {k}; it cannot be fitted"
+                    f"plan {plan.name!r} is not exact on a point mass at evaluation {k}; it cannot be fitted"
                 )
         return table
 
@@ -158,6 +158,6 @@ def _replay(plan: Plan) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     rows.append((k, state[0]))
     if not all(math.isfinite(v) for v in told[1:]):
         raise PerrinError(
-            f"plan {plan.rule!r} evaluates at an infinite level after its start; it cannot be fitted"
+            f"plan {plan.name!r} evaluates at an infinite level after its start; it cannot be fitted"
         )
     return torch.tensor(told, dtype=torch.float64), rows

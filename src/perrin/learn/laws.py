@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.process.product import Clock
 from perrin.process.schedule import Schedule
 from perrin.process.schedulebook.table import Discrete
 
@@ -40,6 +41,19 @@ class Continuous:
     def __call__(self, u: Tensor) -> Tensor:
         """The levels of u."""
         return self.quantile(u)
+
+
+def clocked(law: Law, clock: Clock) -> Law:
+    """The law of a leaf's own levels, where the state's have `law`."""
+    density: Callable[[Tensor], Tensor] | None = getattr(law, "density", None)
+    if density is None:
+        return lambda u: clock(law(u))
+    known = density
+
+    def own(level: Tensor) -> Tensor:
+        return known((level - clock.shift) / clock.slope) / clock.slope
+
+    return Continuous(lambda u: clock(law(u)), own)
 
 
 def lognormal(mean: float = -1.2, std: float = 1.2) -> Law:

@@ -27,7 +27,7 @@ from perrin.learn.denoising import Denoising, Losses, distance
 from perrin.learn.learned_weight import weighted
 from perrin.process import levels
 from perrin.process.levels import expand
-from perrin.process.state import State, leaves, like
+from perrin.process.state import Masks, State, leaves, like
 from perrin.sample.noise import bits
 
 
@@ -58,8 +58,11 @@ class Sliced(Denoising):
         condition: Condition,
         seeds: Tensor,
         u: Tensor | None = None,
+        masks: Masks | None = None,
     ) -> Losses:
         """Losses of a batch; arguments as `Denoising`. `error` is the clean state's, which is not trained on."""
+        if masks is not None or self.process is not None:
+            raise PerrinError("sliced score matching is for Gaussian states without masks")
         noisy, level, condition = self.noised(clean, condition, seeds, u)
         train = torch.is_grad_enabled()
         with torch.enable_grad():
@@ -78,7 +81,7 @@ class Sliced(Denoising):
             ]
         ).sum(0)
         error = torch.stack([distance(mean[n], parts[n], self.metric) for n in parts]).sum(0).detach()
-        return Losses(weighted(self.weight, level, risk), level, error)
+        return Losses(weighted(self._weight(""), level, risk), level, error)
 
     def _traces(
         self, mean: dict[str, Tensor], x: dict[str, Tensor], seeds: Tensor, train: bool

@@ -9,6 +9,7 @@ uniform  1
 learned  any of them over exp(u(level)), u trained beside the network   (`learned_weight`, Karras et al. 2024)
 likelihood  SNR / (2 density of the law): the bound on -log p, in nats per entry       (Song et al. 2021b)
 bound    1 / density of the law: the same for tokens, whose error is the bound's rate
+cross_entropy  1 / a: of masked tokens the plain cross entropy, at every level alike
 """
 
 from __future__ import annotations
@@ -97,6 +98,19 @@ def bound(law: Law | None = None) -> Weight:
     """
     density = _density(law, "bound")
     return lambda level: 1 / density(level)
+
+
+def cross_entropy() -> Weight:
+    """The loss of masked tokens is the cross entropy of the network's own guess, unweighted: not a bound.
+
+    The rate of the masked process is a times that, a = sigmoid(level) (`process.categorical`).
+    """
+    return lambda level: 1 / torch.sigmoid(level)
+
+
+def times(weight: Weight, factor: float) -> Weight:
+    """The weight, `factor` times."""
+    return lambda level: factor * weight(level)
 
 
 def _density(law: Law | None, weight: str) -> Callable[[Tensor], Tensor]:

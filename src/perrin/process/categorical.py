@@ -70,6 +70,10 @@ class Categorical:
         """The JSON-able options that rebuild it, with its registry name."""
         return {"name": self.name, "classes": self.classes}
 
+    def places(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the uniforms that tokens of that shape take: one each."""
+        return shape
+
     def prior(self, u: Tensor) -> Tensor:
         """The noise end: tokens int64 of uniforms u in (0, 1), of the shape of u."""
         if self.masks:

@@ -1,11 +1,12 @@
-"""A kernel: how the tokens of a state move in one step, the sibling of a rule's table.
+"""A kernel: how a leaf of tokens or on a manifold moves in one step, the sibling of a rule's table.
 
-A kernel is a function of a `Jump` that returns the tokens at the step's end. It works item by item: what an item
-becomes is a function of that item's tokens, prediction, levels and noise alone.
+A kernel is a function of a `Step` that returns the leaf at the step's end. It works item by item: what an item becomes
+is a function of that item's state, prediction, levels and noise alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,23 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perrin.process.categorical import Categorical
 from perrin.sample.noise import bits, uniforms
 
 
 @dataclass(frozen=True)
-class Jump:
-    """One step of tokens.
+class Step:
+    """One step of a leaf that a kernel moves.
 
     Attributes:
-        process: of the tokens; x: int64 [B, ...] before the step.
-        mean: probabilities of the clean tokens [B, ..., K].
+        process: of the leaf; x: [B, ...] before the step.
+        mean: what is predicted: of tokens probabilities [B, ..., K], on a manifold the displacement.
         noisy, cleaner: levels float64 [B], at the step's begin and end; first: where the item began.
-        held: bool [B, ...], tokens that never change (those of a prompt, and absent ones).
+        held: bool [B, ...], places that never change (those of a prompt, and absent ones).
         fresh: int64 [B], seeds of this step alone; lasting: of the whole run.
     """
 
-    process: Categorical
+    process: Any
     x: Tensor
     mean: Tensor
     noisy: Tensor
@@ -40,23 +40,29 @@ class Jump:
     fresh: Tensor
     lasting: Tensor
 
-    def uniform(self, stream: int, lasting: bool = False) -> Tensor:
-        """float64 [B, ...] in (0, 1), one for each position: of this step, or the same ones in all steps.
+    def uniform(self, stream: int, lasting: bool = False, shape: Sequence[int] | None = None) -> Tensor:
+        """float64 [B, ...] in (0, 1), one for each place: of this step, or the same ones in all steps.
 
-        `stream`: 0, 1, ... for independent draws.
+        `stream`: 0, 1, ... for independent draws; `shape`: of an item's, that of the leaf by default.
         """
         seeds = bits(self.lasting if lasting else self.fresh, stream + 1)[:, stream]
-        count = self.x[0].numel()
-        return uniforms(seeds, count).reshape(self.x.shape)
+        size = tuple(self.x.shape[1:]) if shape is None else tuple(shape)
+        return uniforms(seeds, math.prod(size)).reshape(len(self.x), *size)
+
+    def spread(self, values: Tensor, like: Tensor | None = None) -> Tensor:
+        """Numbers [B] with trailing axes of the leaf (or of `like`)."""
+        return values.reshape(-1, *[1] * ((self.x if like is None else like).dim() - 1)).to(self.x.device)
+
+
+@dataclass(frozen=True)
+class Jump(Step):
+    """One step of tokens, int64 [B, ...]."""
 
     @cached_property
     def waiting(self) -> Tensor:
         """Which tokens [B, ...] are masks that may become known."""
-        return (self.x == self.process.classes) & ~self.held
-
-    def spread(self, values: Tensor, like: Tensor | None = None) -> Tensor:
-        """Numbers [B] with trailing axes of the tokens (or of `like`)."""
-        return values.reshape(-1, *[1] * ((self.x if like is None else like).dim() - 1)).to(self.x.device)
+        masks: Tensor = self.x == self.process.classes
+        return masks & ~self.held
 
     def share(self, level: Tensor) -> Tensor:
         """a = sigmoid(level): the share of tokens that is kept, [B, 1, ...]."""
@@ -109,11 +115,13 @@ def gumbel(u: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A way for tokens to move, and its promises.
+    """A way to move, and its promises.
 
     Attributes:
-        name: registry name; function: `Jump -> tokens at the step's end`, with keyword options.
+        name: registry name; function: `Step -> leaf at the step's end`, with keyword options; of tokens it is given a
+            `Jump`.
         processes: names of those that it can move.
+        stochastic: whether it draws noise.
         exact: whether its steps of any size are those of the reversed process where positions are independent.
     """
 
@@ -121,6 +129,7 @@ class Kernel:
     function: Callable[..., Tensor]
     processes: Sequence[str]
     exact: bool
+    stochastic: bool = True
 
     @property
     def summary(self) -> str:
@@ -129,12 +138,16 @@ class Kernel:
 
 
 def kernel(
-    name: str, *, processes: Sequence[str] = ("masked", "uniform"), exact: bool = False
+    name: str,
+    *,
+    processes: Sequence[str] = ("masked", "uniform"),
+    exact: bool = False,
+    stochastic: bool = True,
 ) -> Callable[[Callable[..., Tensor]], Kernel]:
-    """Declare a function of a `Jump` to be the kernel `name`."""
+    """Declare a function of a `Step` to be the kernel `name`."""
 
     def declare(function: Callable[..., Tensor]) -> Kernel:
-        return Kernel(name, function, processes, exact)
+        return Kernel(name, function, processes, exact, stochastic)
 
     return declare
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from perrin.errors import PerrinError
 from perrin.process import levels
+from perrin.registry import rules
 from perrin.sample.plan import Plan, Row
 
 TOLERANCE = 1e-10
@@ -22,8 +23,12 @@ TOLERANCE = 1e-10
 
 def check(plan: Plan) -> None:
     """Raise PerrinError at the first defect of the table."""
+    if not isinstance(plan.rule, str):
+        for leaf, rule in plan.rule.items():
+            _check_leaf(plan, leaf, rule)
+        return
     _shapes(plan)
-    if plan.moves_tokens:  # whose kernels are held to their promises by tests
+    if plan.leaps:  # whose kernels are held to their promises by tests
         return
     _noise(plan)
     if plan.declared is not None and plan.nfe != plan.declared:
@@ -38,8 +43,20 @@ def check(plan: Plan) -> None:
         _compare(plan, len(plan.rows), states[-1][0], plan.grid[-1])
 
 
+def _check_leaf(plan: Plan, leaf: str, rule: str) -> None:
+    """The tables of a leaf that rules move, as a plan of their own."""
+    rows = [row.table_of(leaf) for row in plan.rows]
+    if rows[0] is None:
+        return
+    slope, shift = plan.clocks.get(leaf, (1.0, 0.0))
+    grid = tuple(slope * v + shift for v in plan.grid)
+    found = tuple(row for row in rows if row is not None)
+    exact = getattr(rules[rule], "exact_on_point_mass", False)
+    check(Plan(rule, grid, found, found[0].matrix.shape[0], exact=exact))
+
+
 def _name(plan: Plan) -> str:
-    return f"plan {plan.rule!r} of {len(plan.grid) - 1} steps"
+    return f"plan {plan.name!r} of {len(plan.grid) - 1} steps"
 
 
 def _shapes(plan: Plan) -> None:

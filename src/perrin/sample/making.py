@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,7 @@ MAX_SLOTS = 5
 
 
 def make_plan(
-    rule: str | Rule | Kernel,
+    rule: str | Rule | Kernel | Mapping[str, str],
     schedule: Schedule | None = None,
     *,
     steps: int | None = None,
@@ -33,11 +33,12 @@ def make_plan(
 
     Args:
         rule: a registry name (`perrin.sample.rules`), or a `Rule`; of tokens a name of `perrin.sample.kernels`, or a
-            `Kernel`.
+            `Kernel`; of a product leaf -> name.
         schedule: lays the named grid; not needed for explicit levels.
         steps: number of steps of a named grid.
         grid: 'time', 'logsnr', 'karras' or 'cosine', or rising levels (the last may be inf, the first -inf).
-        options: of the rule, such as `churn` of edm_heun.
+        options: of the rule, such as `churn` of edm_heun. Of a product `options`, leaf -> options, and `clocks`, leaf ->
+            (slope, shift) of those that have a clock of their own.
 
     Raises:
         PerrinError: an unknown name, levels that do not rise, an option that the rule does not have, or a
@@ -48,8 +49,12 @@ def make_plan(
         >>> make_plan("dpmpp_2m", vp(), steps=12).nfe
         12
     """
-    found = rule if not isinstance(rule, str) else kernels[rule] if rule in kernels else rules[rule]
     levels = _levels(schedule, steps, grid)
+    if isinstance(rule, Mapping):
+        from perrin.sample.combining import combine
+
+        return combine(rule, levels, **options)
+    found = solver(rule) if isinstance(rule, str) else rule
     _check_options(found, options)
     if isinstance(found, Kernel):
         return _of_tokens(found, levels, options)
@@ -66,6 +71,12 @@ def make_plan(
     return Plan(
         found.name, tuple(levels), tuple(rows), slots, dict(options), declared, found.exact_on_point_mass
     )
+
+
+def solver(name: str) -> Rule | Kernel:
+    """The rule or the kernel of that name."""
+    found: Rule | Kernel = kernels[name] if name in kernels else rules[name]
+    return found
 
 
 def _levels(schedule: Schedule | None, steps: int | None, grid: str | Sequence[float]) -> list[float]:

@@ -53,12 +53,15 @@ def uniforms(seeds: Tensor, count: int) -> Tensor:
 
 
 def normals(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normals [B, *shape], a function of each seed (int64 [B]) alone."""
+    """Standard normals [B, *shape], a function of each seed (int64 [B]) alone.
+
+    The i-th number is a function of (seed, i): a longer first axis leaves the numbers before it as they are, so that
+    padding changes nothing.
+    """
     count = math.prod(shape)
-    half = (count + 1) // 2
-    u = uniforms(seeds, 2 * half)
-    radius, angle = torch.sqrt(-2 * torch.log(u[:, :half])), 2 * math.pi * u[:, half:]
-    z = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], 1)[:, :count]
+    u = uniforms(seeds, count + count % 2).reshape(len(seeds), -1, 2)
+    radius, angle = torch.sqrt(-2 * torch.log(u[..., 0])), 2 * math.pi * u[..., 1]
+    z = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], -1).flatten(1)[:, :count]
     return z.reshape(len(seeds), *shape).to(dtype)
 
 

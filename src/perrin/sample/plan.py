@@ -6,13 +6,15 @@ A row evaluates the denoiser at x_eval and then maps
 
 D is the predicted clean state, E the raw noise prediction (only for rules that use it), z the row's unit
 normals. A plan depends on levels alone: it serves every model, schedule and state shape. The rows of a plan for tokens
-name a kernel instead, which is no table.
+name a kernel instead, which is no table. In a plan of a product every leaf has rows of its own, and all meet where the
+denoiser is evaluated.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
+from perrin.registry import kernels
 from perrin.sample.jumping import Leap
 from perrin.sample.tracing import Draw
 
@@ -39,7 +42,8 @@ class Row:
         matrix: float64 [slots, slots + 2 + draws].
         draws: the unit normals it needs.
         variance: (a, b): its draw is scaled by sqrt(a + b * variance of the prediction).
-        leap: how it moves tokens; None: not at all.
+        leap: how it moves leaves that are moved by kernels; None: not at all.
+        parts: leaf -> how it moves that leaf, where leaves move each in their own way.
     """
 
     level: float | None
@@ -48,6 +52,17 @@ class Row:
     draws: tuple[Draw, ...] = ()
     variance: tuple[float, float] | None = None
     leap: Leap | None = None
+    parts: Mapping[str, Row | Leap] = field(default_factory=dict)
+
+    def table_of(self, leaf: str) -> Row | None:
+        """The row that moves a continuous leaf; None: this plan does not."""
+        found = self.parts.get(leaf, self)
+        return found if isinstance(found, Row) and found.leap is None else None
+
+    def leap_of(self, leaf: str) -> Leap | None:
+        """How a leaf of tokens or on a manifold is moved; None: this plan does not."""
+        found = self.parts.get(leaf, self)
+        return found if isinstance(found, Leap) else found.leap
 
     @cached_property
     def program(self) -> list[list[tuple[int, float]]]:
@@ -77,7 +92,8 @@ class Plan:
     """A compiled sampler.
 
     Attributes:
-        rule: the rule's name, or the kernel's; options: what it was given.
+        rule: the rule's name, or the kernel's; options: what it was given. Of a product leaf -> solver and leaf ->
+            options, and `clocks`, leaf -> (slope, shift).
         grid: the levels of the grid, rising.
         rows: the table.
         slots: how many states are carried (x_base, x_eval and what is kept).
@@ -87,7 +103,7 @@ class Plan:
         fitted: of a fitted plan (`perrin.learn.tune`): to what, and how it did.
     """
 
-    rule: str
+    rule: str | dict[str, str]
     grid: tuple[float, ...]
     rows: tuple[Row, ...]
     slots: int
@@ -95,6 +111,7 @@ class Plan:
     declared: int | None = None
     exact: bool = True
     fitted: dict[str, Any] | None = None
+    clocks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @cached_property
     def nfe(self) -> int:
@@ -120,12 +137,23 @@ class Plan:
     @property
     def stochastic(self) -> bool:
         """Whether any row draws noise."""
-        return any(row.draws or row.leap for row in self.rows)
+        parts = [part for row in self.rows for part in (row, row.leap, *row.parts.values())]
+        return any(
+            kernels[part.kernel].stochastic if isinstance(part, Leap) else part is not None and part.draws
+            for part in parts
+        )
 
     @property
-    def moves_tokens(self) -> bool:
-        """Whether this is a plan for tokens."""
+    def leaps(self) -> bool:
+        """Whether this is a plan of a kernel alone, which has no table."""
         return self.rows[0].leap is not None
+
+    @property
+    def name(self) -> str:
+        """The solver, or those of the leaves."""
+        if isinstance(self.rule, str):
+            return self.rule
+        return ", ".join(f"{leaf}: {solver}" for leaf, solver in self.rule.items())
 
     def check(self) -> None:
         """Lint the table: causality, endpoints, declared evaluations, the point mass where the rule is exact.
@@ -151,15 +179,17 @@ class Plan:
         rest = [v for v in self.grid if v > level]
         if not rest:
             raise PerrinError(f"the grid ends at level {self.grid[-1]}; it cannot start at {level}")
-        return make_plan(self.rule, grid=[level, *rest], **self.options)
+        return make_plan(self.rule, grid=[level, *rest], **self._asked())
 
     def recipe(self) -> dict[str, Any]:
         """What `from_recipe` needs to have this plan again: rule, options and grid, or the table where no rule gives it."""
         from perrin.sample.making import make_plan
 
         short = {"rule": self.rule, "options": self.options, "grid": [_number(v) for v in self.grid]}
+        if self.clocks:
+            short["clocks"] = self.clocks
         try:
-            again = make_plan(self.rule, grid=self.grid, **self.options).to_json()
+            again = make_plan(self.rule, grid=self.grid, **self._asked()).to_json()
         except PerrinError:  # a rule that is not registered
             return self.to_json()
         return short if again == self.to_json() else self.to_json()
@@ -171,7 +201,10 @@ class Plan:
 
         if "rows" in data:
             return Plan.from_json(data, where)
-        return make_plan(data["rule"], grid=[float(v) for v in data["grid"]], **data["options"])
+        return make_plan(data["rule"], grid=[float(v) for v in data["grid"]], **_asked(data))
+
+    def _asked(self) -> dict[str, Any]:
+        return _asked({"rule": self.rule, "options": self.options, "clocks": self.clocks})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; floats survive exactly."""
@@ -181,7 +214,8 @@ class Plan:
             "rule": self.rule,
             "options": self.options,
             "grid": [_number(v) for v in self.grid],
-            **({"tokens": True} if self.moves_tokens else {}),
+            **({"tokens": True} if self.leaps else {}),
+            **({"clocks": self.clocks} if self.clocks else {}),
             "slots": self.slots,
             "declared": self.declared,
             "exact": self.exact,
@@ -232,15 +266,24 @@ class Plan:
         return Plan.from_json(data, str(path))
 
 
+def _asked(data: dict[str, Any]) -> dict[str, Any]:
+    """Options as `make_plan` takes them: of a product by leaf, with the clocks."""
+    if isinstance(data["rule"], str):
+        return dict(data["options"])
+    return {"options": data["options"], "clocks": data.get("clocks", {})}
+
+
 def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)  # JSON knows no infinity
 
 
 def _read(data: dict[str, Any]) -> Plan:
-    if data.get("tokens"):  # a kernel is code: nothing but its levels and options can be saved
+    if data.get("tokens") or isinstance(
+        data["rule"], dict
+    ):  # a kernel is code: its levels and options are all
         from perrin.sample.making import make_plan
 
-        return make_plan(str(data["rule"]), grid=[float(v) for v in data["grid"]], **data["options"])
+        return make_plan(data["rule"], grid=[float(v) for v in data["grid"]], **_asked(data))
     slots = int(data["slots"])
     rows: list[Row] = []
     for r in data["rows"]:

@@ -7,7 +7,7 @@ device takes as arguments; those of samples on different rows are tensors [B, 1,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +23,10 @@ from perrin.sample.plan import Row
 
 Line: TypeAlias = tuple[tuple[int, Tensor | None], ...]
 """(source, coefficient) pairs whose products are summed in this order; None is 1. Sources as in `Row.program`."""
+
+
+Lines: TypeAlias = tuple[tuple[Line, ...], tuple[int, ...]]
+"""Lines, each once, and which of them each slot takes."""
 
 
 @dataclass(frozen=True)
@@ -44,52 +48,68 @@ class Ready:
     """One tick, ready on the states' device.
 
     Attributes:
-        lines: leaf -> the sums to form; where: which of them each slot takes.
-        draws: leaf -> its noise; empty where no row draws any.
-        levels: float64 [B], where a row uses the raw noise prediction.
-        leaps: leaf of tokens -> how they move.
+        lines: leaf -> the sums to form, and which of them each slot takes.
+        draws: leaf -> its noise, where a row draws any.
+        levels: leaf -> its levels float64 [B], where a row uses the raw noise prediction.
+        leaps: leaf -> how kernels move it.
     """
 
-    lines: dict[str, tuple[Line, ...]]
-    where: tuple[int, ...]
+    lines: dict[str, Lines]
     draws: dict[str, Draws]
-    levels: Tensor | None
+    levels: dict[str, Tensor]
     leaps: dict[str, Leaps]
 
 
-def prepare(rows: Row | Sequence[Row], keys: Sequence[Key], slots: int, x: State) -> Ready:
-    """The tick of samples with `keys` [B], all on one row or on `rows` [B], which carry `slots` states like `x`."""
+def prepare(
+    rows: Row | Sequence[Row], keys: Sequence[Key], slots: int, x: State, moved: Container[str]
+) -> Ready:
+    """The tick of samples with `keys` [B], all on one row or on `rows` [B], which carry `slots` states like `x`.
+
+    `moved`: the leaves that kernels move.
+    """
     row_of = [rows] * len(keys) if isinstance(rows, Row) else rows
+    ready = Ready({}, {}, {}, {})
+    for name, value in leaves(x).items():
+        if name in moved:
+            ready.leaps[name] = leaps(row_of, keys, name, value)
+        else:
+            _tables(ready, name, value, _of(rows, name), keys, slots)
+    return ready
+
+
+def _of(rows: Row | Sequence[Row], leaf: str) -> Row | list[Row]:
+    """The rows that move a continuous leaf."""
+    if isinstance(rows, Row):
+        found = rows.table_of(leaf)
+        if found is None:
+            raise PerrinError(
+                "this plan moves tokens, and the state is continuous; perrin models --solvers lists solvers"
+            )
+        return found
+    once = {id(row): _of(row, leaf) for row in rows}
+    return [row for row in (once[id(row)] for row in rows) if isinstance(row, Row)]
+
+
+def _tables(
+    ready: Ready, leaf: str, x: Tensor, rows: Row | list[Row], keys: Sequence[Key], slots: int
+) -> None:
+    """The part of a continuous leaf."""
     kinds = [rows] if isinstance(rows, Row) else rows
-    parts = {name: v for name, v in leaves(x).items() if v.is_floating_point()}
-    moved = {name: leaps(row_of, keys, name, v) for name, v in leaves(x).items() if name not in parts}
-    if parts and any(row.leap is not None for row in kinds):
-        raise PerrinError(
-            "this plan moves tokens, and the state is continuous; perrin models --solvers lists solvers"
-        )
-    draws, levels = {}, None
+    row_of = [rows] * len(keys) if isinstance(rows, Row) else rows
     if any(row.draws for row in kinds):
-        draws = {name: _draws(row_of, keys, name, v) for name, v in parts.items()}
+        ready.draws[leaf] = _draws(row_of, keys, leaf, x)
     if any(row.uses_noise for row in kinds):
-        levels = level_tensor(row_of, next(iter(parts.values())).device)
-    if not parts:
-        return Ready({}, (0,) * slots, {}, None, moved)
+        ready.levels[leaf] = level_tensor(row_of, x.device)
     if all(row is kinds[0] for row in kinds):
-        made = {name: _together(kinds[0], slots, v.dtype) for name, v in parts.items()}
-        where = next(iter(made.values()))[1]
-        return Ready({name: lines for name, (lines, _) in made.items()}, where, draws, levels, moved)
-    lines_of = {name: _apart(row_of, slots, v) for name, v in parts.items()}
-    return Ready(lines_of, tuple(range(slots)), draws, levels, moved)
+        ready.lines[leaf] = _together(kinds[0], slots, x.dtype)
+    else:
+        ready.lines[leaf] = _apart(row_of, slots, x), tuple(range(slots))
 
 
 def level_tensor(row_of: Sequence[Row], device: torch.device) -> Tensor:
     """The level told to the denoiser for each row, float64 [B]; 0 for rows that do not ask."""
     told = [0.0 if row.level is None else row.level for row in row_of]
     return torch.tensor(told, dtype=torch.float64, device=device)
-
-
-Lines: TypeAlias = tuple[tuple[Line, ...], tuple[int, ...]]
-"""Lines, each once, and which of them each slot takes."""
 
 
 def _together(row: Row, slots: int, dtype: torch.dtype) -> Lines:

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
-from perrin.process.categorical import Categorical
-from perrin.process.state import Shape, State, batch_size, leaves, like, map_leaves
+from perrin.process.categorical import ABSENT, Categorical
+from perrin.process.product import LeafProcess, Process, as_product
+from perrin.process.state import Masks, Shape, State, batch_size, leaves, like, map_leaves, spread
+from perrin.process.subspace import Centred
 from perrin.sample.device import device_of
-from perrin.sample.jumping import Process, Tokens, tokens_of
+from perrin.sample.keeping import Kept, check_masks, keep
 from perrin.sample.noise import Key, normals, seed_of, seed_tensor, uniforms
 from perrin.sample.plan import Plan
 from perrin.sample.ticking import move, start_slots
@@ -79,7 +81,8 @@ def run(
     start: State | None = None,
     condition: Condition = None,
     process: Process = None,
-    observed: State | None = None,
+    masks: Masks | None = None,
+    known: State | None = None,
     trace: Trace | None = None,
     callback: Callable[[Tick], object] | None = None,
     dtype: torch.dtype = torch.float32,
@@ -92,10 +95,12 @@ def run(
         denoiser: any `(x, level, condition) -> Prediction`.
         seeds: one key a sample, an int or (seed, index); a sample is a function of its key, not of the batch.
         shape: the state's shape without the batch, or name -> shape; not needed with `start`.
-        start: states [B, ...] at the plan's first level, in unit coordinates; else N(0, I), and the noise end of tokens.
+        start: states [B, ...] at the plan's first level, in unit coordinates; else the noise end of every process.
         condition: tensors with the batch as leading axis.
-        process: of tokens (int64): `masked(K)` or `uniform(K)`, or leaf -> process.
-        observed: bool like `start`: tokens that never change; of a masked process those that `start` knows by default.
+        process: of a state that is not Gaussian everywhere: `masked(K)`, or leaf -> process, or a `Product`.
+        masks: `valid`, entries that items have; `observed`, those that never change; of a masked process tokens that
+            `start` knows are observed by default.
+        known: like the state, the values of observed entries, where no `start` has them.
         trace: records states, means and levels after every tick.
         callback: called with a `Tick` after every row; returning False cancels.
         dtype: of the state (float32 or float64), where `start` does not say; device: else the denoiser's.
@@ -118,9 +123,10 @@ def run(
     if start is None:
         if shape is None:
             raise PerrinError("run needs the shape of the state, or a start state")
-        start = prior(keys, shape, dtype, device_of(denoiser) if device is None else device, process)
-    tokens = tokens_of(process, start, observed)
-    return _Run(plans, denoiser, keys, condition, tokens, trace, callback).go(start)
+        where = device_of(denoiser) if device is None else device
+        start = prior(keys, shape, dtype, where, process, masks, known)
+    kept = keep(process, start, masks)
+    return _Run(plans, denoiser, keys, condition, kept, trace, callback).go(start)
 
 
 class _Run:
@@ -132,30 +138,31 @@ class _Run:
         denoiser: Denoiser,
         keys: list[Key],
         condition: Condition,
-        tokens: dict[str, Tokens],
+        kept: dict[str, Kept],
         trace: Trace | None,
         callback: Callable[[Tick], object] | None,
     ) -> None:
         self.plans, self.denoiser, self.keys = plans, denoiser, keys
-        self.condition, self.tokens, self.trace, self.callback = condition, tokens, trace, callback
+        self.condition, self.kept, self.trace, self.callback = condition, kept, trace, callback
 
     def go(self, start: State) -> State:
         count = max(plan.slots for plan in self.plans)
         slots = start_slots(self.plans[0], start, count)
-        stops = timetable(self.plans, self.keys, count, start)
+        moved = {name for name, part in self.kept.items() if _is_moved(part)}
+        stops = timetable(self.plans, self.keys, count, start, moved)
         order = back(stops, start)
         watched = self.trace is not None or self.callback is not None
         parts: list[State] = []
         for number, stop in enumerate(stops, 1):
             prediction = None if stop.levels is None else self._predict(stop, stop.levels, slots[1])
-            slots = move(stop.ready, slots, prediction, self.tokens)
+            slots = move(stop.ready, slots, prediction, self.kept)
             if watched:
                 self._report(number, stop, slots[0], prediction)
             if stop.ended is not None:
                 parts.append(_take(slots[0], stop.ended))
             if stop.stays is not None:
                 slots = [_take(slot, stop.stays) for slot in slots]
-                self.tokens = {name: part.of(stop.stays) for name, part in self.tokens.items()}
+                self.kept = {name: part.of(stop.stays) for name, part in self.kept.items()}
         if not parts:
             return slots[0]
         return map_leaves(lambda *values: torch.cat(values).index_select(0, order), *parts)
@@ -184,21 +191,48 @@ def prior(
     dtype: torch.dtype,
     device: torch.device | str,
     process: Process = None,
+    masks: Masks | None = None,
+    known: State | None = None,
 ) -> State:
-    """Every process at its noisy end: N(0, I) in unit coordinates, masks or uniform tokens.
+    """Every process at its noisy end, but for what is known: N(0, I) in unit coordinates, masks, uniform tokens.
 
-    It depends on the key alone: one seed on different grids, rules and steps leads to like samples.
+    It depends on the key alone: one seed on different grids, rules and steps leads to like samples. Entries that an item
+    does not have are 0, and tokens `ABSENT`.
     """
-    categorical = {"": process} if isinstance(process, Categorical) else process or {}
-    parts = {}
+    parts, own, facts = as_product(process), {}, masks or Masks()
+    given = {} if known is None else leaves(known)
     for name, size in leaves(shape).items():
         seeds = seed_tensor([seed_of(key, name, "start") for key in keys], device)
-        if name in categorical:
-            u = uniforms(seeds, math.prod(size)).reshape(len(keys), *size)
-            parts[name] = categorical[name].prior(u)
-        else:
-            parts[name] = normals(seeds, tuple(size), dtype)
-    return like(parts, shape)
+        mask = facts.of(name).map(lambda v: v.to(device))
+        check_masks(name, (len(keys), *size), mask)
+        x = _noise_end(parts.of(name), seeds, tuple(size), dtype, mask)
+        if mask.observed is not None and name in given:
+            x = torch.where(spread(_tensor(mask.observed), x), given[name].to(x), x)
+        own[name] = x
+    return like(own, shape)
+
+
+def _noise_end(
+    process: LeafProcess | None, seeds: Tensor, size: tuple[int, ...], dtype: torch.dtype, masks: Masks
+) -> Tensor:
+    if process is None or isinstance(process, Centred):
+        return Kept(process, masks).noise(normals(seeds, size, dtype))
+    places = process.places(size)
+    x = process.prior(uniforms(seeds, math.prod(places)).reshape(len(seeds), *places))
+    x = x.to(dtype) if x.is_floating_point() else x
+    if masks.valid is None:
+        return x
+    nothing = ABSENT if isinstance(process, Categorical) else 0
+    return x.masked_fill(~spread(_tensor(masks.valid), x), nothing)
+
+
+def _is_moved(kept: Kept) -> bool:
+    return kept.process is not None and not isinstance(kept.process, Centred)
+
+
+def _tensor(mask: State | None) -> Tensor:
+    assert isinstance(mask, Tensor)  # of one leaf
+    return mask
 
 
 def _check(
@@ -224,16 +258,19 @@ def _take(state: State, items: Tensor) -> State:
 
 def _scatter(prediction: Prediction, items: Tensor, x: State) -> Prediction:
     """Predictions of some items as predictions of all; the others are never used."""
+    parts = leaves(x)
 
-    def place(value: Tensor, like_x: Tensor) -> Tensor:
-        dtype = like_x.dtype if like_x.is_floating_point() else value.dtype  # of tokens probabilities
-        return value.new_zeros(len(like_x), *value.shape[1:], dtype=dtype).index_copy(
-            0, items, value.to(dtype)
-        )
+    def place(name: str, value: Tensor) -> Tensor:
+        of = parts[name]
+        dtype = of.dtype if of.is_floating_point() else value.dtype  # of tokens probabilities
+        empty = value.new_zeros(len(of), *value.shape[1:], dtype=dtype)
+        return empty.index_copy(0, items, value.to(dtype))
 
-    def spread(part: State | None) -> State | None:
-        return None if part is None else map_leaves(place, part, x)
+    def spread_out(part: State | None) -> State | None:
+        if part is None:
+            return None
+        return like({name: place(name, value) for name, value in leaves(part).items()}, part)
 
-    return Prediction(
-        map_leaves(place, prediction.mean, x), spread(prediction.noise), spread(prediction.variance)
-    )
+    mean = spread_out(prediction.mean)
+    assert mean is not None
+    return Prediction(mean, spread_out(prediction.noise), spread_out(prediction.variance))

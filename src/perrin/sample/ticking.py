@@ -16,13 +16,16 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Prediction
 from perrin.errors import PerrinError
-from perrin.process.state import State, leaves, like
-from perrin.sample.jumping import Process, Tokens, leapt, tokens_of
+from perrin.process.product import Process, as_product
+from perrin.process.state import Masks, State, leaves, like
+from perrin.sample.jumping import leapt
+from perrin.sample.keeping import Kept, keep
 from perrin.sample.noise import Key, normals
 from perrin.sample.plan import Plan, Row
 from perrin.sample.preparing import Draws, Line, Ready, prepare
 
 Slots: TypeAlias = list[State]
+PLAIN = Kept(None)
 
 
 def start_slots(plan: Plan, x: State, count: int | None = None) -> Slots:
@@ -42,7 +45,7 @@ def advance(
     predictions: Prediction | None,
     keys: Sequence[Key],
     process: Process = None,
-    observed: State | None = None,
+    masks: Masks | None = None,
 ) -> Slots:
     """One tick of the only sampling loop.
 
@@ -52,7 +55,7 @@ def advance(
         slots: states [B, ...], as `start_slots` or the last tick gave them.
         predictions: of the denoiser at x_eval (`slots[1]`); None where no row evaluates.
         keys: the samples' keys [B], which name their noise.
-        process, observed: of tokens; see `run`.
+        process, masks: see `run`.
 
     Returns:
         The new slots; `slots[0]` is the state. No state that came in is written to.
@@ -60,35 +63,41 @@ def advance(
     Raises:
         PerrinError: plans, rows and keys of different lengths.
     """
-    ready = prepare(_rows(plans, rows, len(keys)), keys, len(slots), slots[0])
-    return move(ready, slots, predictions, tokens_of(process, slots[0], observed))
+    kept = keep(process, slots[0], masks)
+    ready = prepare(_rows(plans, rows, len(keys)), keys, len(slots), slots[0], as_product(process).moved())
+    return move(ready, slots, predictions, kept)
 
 
-def move(ready: Ready, slots: Slots, predictions: Prediction | None, tokens: Mapping[str, Tokens]) -> Slots:
-    """`advance` by a tick that was made ready before; `tokens` says what never changes of leaves of tokens."""
+def move(ready: Ready, slots: Slots, predictions: Prediction | None, kept: Mapping[str, Kept]) -> Slots:
+    """`advance` by a tick that was made ready before; `kept` says what stays the same of every leaf."""
     old = [leaves(slot) for slot in slots]
     mean: dict[str, Tensor] = {}
-    raw: dict[str, Tensor] = {}
     variance: dict[str, Tensor] = {}
     if predictions is not None:
         mean = leaves(predictions.mean)
-        if ready.levels is not None:
-            raw = leaves(predictions.noise_at(slots[1], ready.levels))
         if predictions.variance is not None:
             variance = leaves(predictions.variance)
     new: dict[str, list[Tensor]] = {}
-    for name, lines in ready.lines.items():
-        inputs = [slot[name] for slot in old]
+    for name, (lines, where) in ready.lines.items():
+        inputs, own = [slot[name] for slot in old], kept.get(name, PLAIN)
         x = inputs[0]
-        if ready.draws:
-            inputs.extend(reversed(_draws(ready.draws[name], x, variance.get(name))))
+        if name in ready.draws:
+            inputs.extend(reversed(_draws(ready.draws[name], x, variance.get(name), own)))
         # MEAN, NOISE and DRAW - i are places from the end
-        inputs.append(raw[name].to(x.dtype) if raw else x)
+        if predictions is not None and name in ready.levels:
+            inputs.append(predictions.leaf_noise(name, old[1][name], ready.levels[name]).to(x.dtype))
+        else:
+            inputs.append(x)
         inputs.append(mean[name].to(x.dtype) if mean else x)
-        new[name] = _sums(lines, inputs)
+        sums = _sums(lines, inputs)
+        if own.start is not None:
+            sums = [own.restore(found) for found in sums]
+        new[name] = [sums[place] for place in where]
     for name, ahead in ready.leaps.items():
-        new[name] = [leapt(ahead, tokens[name], old[0][name], mean[name])] * (1 + max(ready.where))
-    return [like({name: found[place] for name, found in new.items()}, slots[0]) for place in ready.where]
+        new[name] = [leapt(ahead, kept[name], old[0][name], mean.get(name))] * len(slots)
+    return [
+        like({name: found[place] for name, found in new.items()}, slots[0]) for place in range(len(slots))
+    ]
 
 
 def _sums(lines: tuple[Line, ...], inputs: list[Tensor]) -> list[Tensor]:
@@ -107,13 +116,14 @@ def _sums(lines: tuple[Line, ...], inputs: list[Tensor]) -> list[Tensor]:
     return done
 
 
-def _draws(draws: Draws, x: Tensor, variance: Tensor | None) -> list[Tensor]:
-    """The normals [B, ...], draw by draw; samples without that draw get zeros."""
+def _draws(draws: Draws, x: Tensor, variance: Tensor | None, kept: Kept) -> list[Tensor]:
+    """The noise [B, ...], draw by draw; samples without that draw get zeros."""
     results = []
     for seeds, having in zip(draws.seeds, draws.having, strict=True):
         z = normals(seeds, x.shape[1:], x.dtype)
         if having is not None:
             z = torch.zeros_like(x).index_copy(0, having, z)
+        z = kept.noise(z)
         if draws.spread is not None:
             a, b, root = draws.spread
             z = z * (root if variance is None else torch.sqrt(a + b * variance))

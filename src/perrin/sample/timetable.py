@@ -6,7 +6,7 @@ it starts. Nothing in the loop then asks the host, or copies from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +40,16 @@ class Stop:
     done: tuple[int, ...] = ()
 
 
-def timetable(plans: Sequence[Plan], keys: Sequence[Key], slots: int, x: State) -> list[Stop]:
-    """The stops of samples with `keys` [B] on `plans` [B], which carry `slots` states like `x` [B, ...]."""
+def timetable(
+    plans: Sequence[Plan], keys: Sequence[Key], slots: int, x: State, moved: Container[str] = ()
+) -> list[Stop]:
+    """The stops of samples with `keys` [B] on `plans` [B], which carry `slots` states like `x` [B, ...].
+
+    `moved`: the leaves that kernels move.
+    """
     if all(plan is plans[0] for plan in plans):
-        return _together(plans[0], keys, slots, x)
-    return [_apart(plans, keys, slots, x, tick) for tick in range(max(len(p.rows) for p in plans))]
+        return _together(plans[0], keys, slots, x, moved)
+    return [_apart(plans, keys, slots, x, tick, moved) for tick in range(max(len(p.rows) for p in plans))]
 
 
 def back(stops: Sequence[Stop], x: State) -> Tensor:
@@ -53,16 +58,18 @@ def back(stops: Sequence[Stop], x: State) -> Tensor:
     return done.argsort().to(_device(x))
 
 
-def _together(plan: Plan, keys: Sequence[Key], slots: int, x: State) -> list[Stop]:
+def _together(plan: Plan, keys: Sequence[Key], slots: int, x: State, moved: Container[str]) -> list[Stop]:
     told = level_tensor(plan.rows, _device(x))[:, None].expand(-1, len(keys)).contiguous()
     everyone = range(len(keys))
     return [
-        Stop(everyone, prepare(row, keys, slots, x), None if row.level is None else levels)
+        Stop(everyone, prepare(row, keys, slots, x, moved), None if row.level is None else levels)
         for row, levels in zip(plan.rows, told.unbind(), strict=True)
     ]
 
 
-def _apart(plans: Sequence[Plan], keys: Sequence[Key], slots: int, x: State, tick: int) -> Stop:
+def _apart(
+    plans: Sequence[Plan], keys: Sequence[Key], slots: int, x: State, tick: int, moved: Container[str]
+) -> Stop:
     device = _device(x)
 
     def index(chosen: Sequence[int]) -> Tensor:
@@ -75,7 +82,7 @@ def _apart(plans: Sequence[Plan], keys: Sequence[Key], slots: int, x: State, tic
     ended = [a for a, i in enumerate(items) if tick + 1 == len(plans[i].rows)]
     return Stop(
         items,
-        prepare(row_of, [keys[i] for i in items], slots, x),
+        prepare(row_of, [keys[i] for i in items], slots, x, moved),
         levels=level_tensor([row_of[a] for a in asked], device) if asked else None,
         asked=index(asked) if len(asked) < len(items) else None,
         rows=index([items[a] for a in asked]) if len(asked) < len(keys) else None,

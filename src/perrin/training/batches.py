@@ -6,8 +6,7 @@ s * batch + i of that endless list. So resuming in mid-epoch, or sharing the bat
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from perrin.contracts import AugmentsStates, Batch, Codec, Dataset, Item
 from perrin.learn.denoising import stratified
+from perrin.process.state import Masks, entries, map_leaves, single
 from perrin.sample.noise import seed_of, seed_tensor, uniforms
 
 CACHE_BYTES = 2**30
@@ -61,7 +61,7 @@ class Batches:
 
     def _fits(self) -> bool:
         fixed = not self.codec.augments or self.turning is not None
-        return fixed and 4 * math.prod(self.codec.shape) * len(self.dataset) <= CACHE_BYTES
+        return fixed and 4 * entries(self.codec.shape) * len(self.dataset) <= CACHE_BYTES
 
     def _load(self) -> Batch:
         parts = []
@@ -70,7 +70,9 @@ class Batches:
             parts.append(self.codec.encode(items))
         names = parts[0].condition or {}
         condition = {n: torch.cat([(p.condition or {})[n] for p in parts]) for n in names} or None
-        return Batch(torch.cat([p.state for p in parts]), condition)
+        facts = [p.masks for p in parts if p.masks is not None]
+        state = map_leaves(lambda *v: torch.cat(v), *(p.state for p in parts))
+        return Batch(state, condition, Masks.joined(facts) if facts else None)
 
     def _read(self, indices: Sequence[int]) -> list[Item]:
         return list(self.pool.map(self.dataset.__getitem__, indices))
@@ -106,10 +108,10 @@ class Batches:
         if self.cache is not None:
             rows = torch.tensor(indices)
             # whole rows at a time: several times faster than indexing
-            condition = {n: v.index_select(0, rows) for n, v in (self.cache.condition or {}).items()} or None
-            batch = Batch(self.cache.state.index_select(0, rows), condition)
+            batch = mapped(self.cache, lambda v: v.index_select(0, rows))
             if self.codec.augments and self.turning is not None:
-                batch = Batch(self.turning.augmented(batch.state, self._augmentation(step)), condition)
+                turned = self.turning.augmented(single(batch.state), self._augmentation(step))
+                batch = batch._replace(state=turned)
         else:
             batch = self.codec.encode(self._read(indices), self._augmentation(step))
         return Portion(batch, seed_tensor(seeds), u, indices)
@@ -121,6 +123,13 @@ class Batches:
         """Stop the threads."""
         self.reader.shutdown(wait=True, cancel_futures=True)
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def mapped(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
+    """The batch with `function` applied to every tensor of it."""
+    condition = {n: function(v) for n, v in (batch.condition or {}).items()} or None
+    masks = None if batch.masks is None else batch.masks.map(function)
+    return Batch(map_leaves(function, batch.state), condition, masks)
 
 
 def uploaded(value: Tensor, device: str) -> Tensor:

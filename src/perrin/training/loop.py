@@ -20,14 +20,13 @@ from torch.nn.parallel import DistributedDataParallel
 from perrin.denoise.adapter import Adapter
 from perrin.errors import PerrinError
 from perrin.learn.consistency_loss import Consistency
-from perrin.learn.denoising import Losses
+from perrin.learn.denoising import Denoising, Losses
 from perrin.learn.learned_weight import companion
 from perrin.model import Model
-from perrin.process.state import map_leaves
 from perrin.saving import load_weights
 from perrin.training import checkpoint
 from perrin.training.averaging import choose, snapshot
-from perrin.training.batches import Batches, Portion, uploaded
+from perrin.training.batches import Batches, Portion, mapped, uploaded
 from perrin.training.distributed import Group
 from perrin.training.ema import PowerEMA
 from perrin.training.interruption import interruptible
@@ -285,13 +284,14 @@ class Trainer:
 
     def _losses(self, portion: Portion, rows: slice) -> Losses:
         device = self.group.device
-        state = map_leaves(lambda v: uploaded(v[rows], device), portion.batch.state)
-        condition = {n: uploaded(v[rows], device) for n, v in (portion.batch.condition or {}).items()} or None
+        state, condition, masks = mapped(portion.batch, lambda v: uploaded(v[rows], device))
         seeds, u = uploaded(portion.seeds[rows], device), uploaded(portion.u[rows], device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             objective = self.setup.objective
             if isinstance(objective, Consistency):
                 objective = objective.at(self.done())
+            if masks is not None and isinstance(objective, Denoising):
+                return objective(self.module, state, condition, seeds, u, masks)
             return objective(self.module, state, condition, seeds, u)
 
     def _watch(self, taken: Taken, loss: float, norm: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,26 +17,27 @@ from perrin.errors import PerrinError
 from perrin.learn.classification import Classification
 from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Auxiliary, Denoising
-from perrin.learn.laws import Law
+from perrin.learn.laws import Law, clocked
 from perrin.learn.trajectory_loss import Trajectory
-from perrin.learn.weighting import Weight
+from perrin.learn.weighting import Weight, times
 from perrin.process.categorical import Categorical
+from perrin.process.product import Product
+from perrin.process.state import leaves, single
 from perrin.registry import (
     auxiliaries,
     grids,
-    kernels,
     kinds,
     level_laws,
     nets,
     objectives,
     parameterisations,
-    processes,
-    rules,
     schedules,
     variances,
     weights,
 )
+from perrin.sample.making import solver
 from perrin.training.measured import STAND_IN, filled, measured
+from perrin.training.processes import completed, given_of_product, make_process
 from perrin.training.recipe import Recipe
 from perrin.training.schema import check_options, named
 
@@ -123,9 +124,9 @@ def prepare(
     fit = kinds[recipe.kind].codec.fit
     codec: Codec = fit(data.train, **check_options(fit, recipe.codec, "codec", given=("dataset", "progress")))
     data = fitting(data, codec)
-    recipe = measured(recipe, data.train, codec)
+    recipe = completed(measured(recipe, data.train, codec), codec)
     design = make_design(recipe, codec)
-    objective = make_objective(recipe, codec, design.categorical)
+    objective = make_objective(recipe, codec, design.categorical or design.product)
     return Setup(recipe, data, codec, design, objective, make_sampling(recipe.sampling))
 
 
@@ -145,7 +146,7 @@ def fitting(data: Data, codec: Codec) -> Data:
 
 
 def make_objective(
-    recipe: Recipe, codec: Codec, process: Categorical | None = None
+    recipe: Recipe, codec: Codec, process: Categorical | Product | None = None
 ) -> Denoising | Classification:
     """The objective of a recipe, with what it is made of; of a classifier the law is all that there is to choose."""
     section = recipe.objective
@@ -154,7 +155,7 @@ def make_objective(
         return Classification(law)
     options = {
         "law": law,
-        "weight": make_weight(section.weight, law, codec),
+        "weight": _weight(section.weight, law, codec, process),
         "metric": section.metric,
         "drop": section.drop,
         "auxiliary": make_auxiliary(section.auxiliary, codec),
@@ -162,8 +163,29 @@ def make_objective(
         **(section.model_extra or {}),
     }
     kind = objectives[section.name]
+    if isinstance(process, Product) and section.name != "denoising":
+        raise PerrinError(f"objective {section.name!r} is for states of one leaf; products are for denoising")
     made: Denoising = kind(**check_options(kind, options, "objective"))
     return made
+
+
+def _weight(
+    section: dict[str, Any], law: Law, codec: Codec, process: Categorical | Product | None
+) -> Weight | dict[str, Weight]:
+    """The loss weight, of a product one for every leaf: in the recipe leaf -> weight, `times` a factor."""
+    if not isinstance(process, Product):
+        return make_weight(section, law, codec)
+    found = dict[str, Weight]()
+    for leaf in sorted(leaves(codec.shape)):
+        own = dict(section.get(leaf, {})) if "name" not in section else dict(section)
+        if not own:
+            raise PerrinError(
+                f"objective.weight lacks leaf {leaf!r}: give each its own, as in {leaf}: {{name: edm}}"
+            )
+        factor = float(own.pop("times", 1.0))
+        where = f"objective.weight.{leaf}"
+        found[leaf] = times(make_weight(own, clocked(law, process.clock(leaf)), codec, where), factor)
+    return found
 
 
 def make_weight(section: dict[str, Any], law: Law, codec: Codec, where: str = "objective.weight") -> Weight:
@@ -193,19 +215,24 @@ def make_auxiliary(section: dict[str, Any] | None, codec: Codec) -> Auxiliary | 
 def make_design(recipe: Recipe, codec: Codec) -> Design:
     """Network and parameterisation of a recipe around a codec."""
     classes = len(codec.classes) if codec.classes else None
-    given = ("shape", "classes", "out_channels", "out_shape", "categories", "states")
+    given = ("shape", "classes", "out_channels", "out_shape", "categories", "states", "properties")
     net = named(nets, recipe.net, "net", given=given)
     _check_task(recipe, codec)
     process = make_process(recipe, codec)
-    if process is not None:
+    if isinstance(process, Product):
+        net |= given_of_product(process, codec)
+    elif process is not None:
         net |= {"categories": process.classes, "states": process.states}
     parameterisation: dict[str, Any] = {"name": "logits"}
-    if process is None:
+    if not isinstance(process, Categorical):
         parameterisation = make_parameterisation(recipe, codec)
         if "variance" in parameterisation:
-            net["out_channels"] = 2 * codec.shape[0]  # the mean's half and the variance's
+            if isinstance(process, Product):
+                raise PerrinError("parameterisation.variance is for states of one leaf")
+            net["out_channels"] = 2 * single(codec.shape)[0]  # the mean's half and the variance's
+    shape = {n: list(v) for n, v in leaves(codec.shape).items()}
     return Design(
-        {**net, "shape": list(codec.shape), "classes": classes},
+        {**net, "shape": shape if isinstance(process, Product) else shape[""], "classes": classes},
         parameterisation,
         {"kind": recipe.kind, "config": codec.config()},
         recipe.task,
@@ -228,36 +255,6 @@ def make_parameterisation(recipe: Recipe, codec: Codec) -> dict[str, Any]:
     return section
 
 
-def make_process(recipe: Recipe, codec: Codec) -> Categorical | None:
-    """What noise does to tokens, masked unless the recipe says otherwise; None for continuous data.
-
-    Raises:
-        PerrinError: a categorical process for continuous data, or a network that does not fit the states.
-    """
-    takes = getattr(nets[recipe.net["name"]], "takes_tokens", False)
-    what = "continuous states" if codec.categories is None else "tokens"
-    if takes != (codec.categories is not None):
-        fit = ", ".join(n for n in nets if getattr(nets[n], "takes_tokens", False) != takes)
-        raise PerrinError(
-            f"net {recipe.net['name']!r} does not take {what}, which this kind's states are; {fit} do"
-        )
-    if codec.categories is None:
-        if recipe.process is not None:
-            raise PerrinError(
-                "process is for tokens; the states of this kind are continuous, and Gaussian noise is theirs"
-            )
-        return None
-    section = named(processes, recipe.process or {"name": "masked"}, "process", given=("classes",))
-    made: Categorical = processes.build({**section, "classes": codec.categories})
-    if not made.masks and not recipe.net.get("timed"):
-        raise PerrinError(f"process {made.name!r} needs a network that is told the time: net.timed: true")
-    if recipe.objective.weight.get("name") != "bound" and recipe.objective.name == "denoising":
-        raise PerrinError(
-            "the loss of tokens is the rate of a bound: objective.weight is {name: bound}, with a law that has a density"
-        )
-    return made
-
-
 def _check_task(recipe: Recipe, codec: Codec) -> None:
     if getattr(nets[recipe.net["name"]], "classifies", False) != (recipe.task == "classifier"):
         raise PerrinError(
@@ -278,8 +275,8 @@ def make_sampling(section: dict[str, Any]) -> Sampling:
     if "schedule" in section:
         section["schedule"] = named(schedules, _named(section["schedule"]), "sampling.schedule")
     made = Sampling(**check_options(Sampling, section, "sampling"))
-    if made.solver not in kernels:
-        rules[made.solver]
+    for name in [made.solver] if isinstance(made.solver, str) else made.solver.values():
+        solver(name)
     grids[made.grid]
     made.plan()
     return made
@@ -298,7 +295,12 @@ def report(setup: Setup) -> dict[str, Any]:
     items = [data.train[i] for i in range(min(training.batch, len(data.train)))]
     batch = setup.codec.encode(items, list(range(len(items))))
     seeds = torch.arange(len(items))
-    loss = float(setup.objective(module, batch.state, batch.condition, seeds).mean().detach())
+    given = (module, batch.state, batch.condition, seeds)
+    if batch.masks is not None and isinstance(setup.objective, Denoising):
+        losses = setup.objective(*given, masks=batch.masks)
+    else:
+        losses = setup.objective(*given)
+    loss = float(losses.mean().detach())
     if not math.isfinite(loss):
         raise PerrinError(
             "the loss of the first batch is not finite; look at the data for NaN or huge values"
@@ -312,15 +314,24 @@ def report(setup: Setup) -> dict[str, Any]:
         "validation items": len(data.validation) if data.validation else 0,
         "test items": len(data.test) if data.test else 0,
         "skipped": list(data.train.skipped),
-        "state shape": list(setup.codec.shape),
+        "state shape": _jsonable(setup.codec.shape),
         "classes": setup.codec.classes,
-        **({} if setup.codec.categories is None else {"tokens": setup.codec.categories}),
+        **({} if setup.codec.categories is None else {"tokens": _jsonable(setup.codec.categories)}),
         "sigma_data": round(setup.codec.sigma_data, 4),
         "parameters": parameters,
         "training memory": f"{parameters * 4 * copies / 2**20:.1f} MiB and the activations",
-        "batch": list(batch.state.shape),
+        "batch": _jsonable({name: tuple(v.shape) for name, v in leaves(batch.state).items()}),
         "steps": training.steps,
         "epochs": round(training.steps * training.batch / len(data.train), 1),
         "first loss": loss,
         "sampling": asdict(setup.sampling),
     }
+
+
+def _jsonable(value: Any) -> Any:
+    """Shapes and counts as JSON has them; those of the only leaf of a tensor without its name."""
+    if isinstance(value, Mapping):
+        return (
+            _jsonable(value[""]) if set(value) == {""} else {name: _jsonable(v) for name, v in value.items()}
+        )
+    return list(value) if isinstance(value, tuple) else value

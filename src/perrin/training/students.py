@@ -9,6 +9,7 @@ from typing import Any
 from perrin.denoise.wrapped import Wrapped
 from perrin.errors import PerrinError
 from perrin.model import Model
+from perrin.process.state import single
 from perrin.registry import rules, unknown
 from perrin.sample import Plan
 from perrin.training import recipe as recipes
@@ -111,7 +112,7 @@ def refuse_unfit(teacher: Model) -> None:
 
 def teaching_plan(teacher: Model, steps: int = 10) -> Plan:
     """How the teacher draws trajectories: its own solver where that follows the probability flow, else dpmpp_2m."""
-    own = teacher.sampling.solver
+    own = single(teacher.sampling.solver, "distillation")
     return teacher.sampling.plan("dpmpp_2m" if rules[own].stochastic else own, steps)
 
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from perrin.contracts import Dataset
 from perrin.denoise.adapter import Adapter
-from perrin.learn.denoising import Denoising, stratified
+from perrin.learn.denoising import Denoising, Losses, stratified
 from perrin.learn.learned_weight import companion
 from perrin.sample.noise import seed_of, seed_tensor
+from perrin.training.batches import mapped
 
 if TYPE_CHECKING:
     from perrin.training.setup import Setup
@@ -29,11 +30,8 @@ class Validation:
         rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count].tolist()
         batch = (setup.reader or setup.codec).encode([dataset[i] for i in rows])
         repeats = max(1, MOST // count)
-        self.state = batch.state.repeat(repeats, *[1] * (batch.state.dim() - 1))
-        self.condition = {
-            n: v.repeat(repeats, *[1] * (v.dim() - 1)) for n, v in (batch.condition or {}).items()
-        } or None
-        total = len(self.state)
+        self.batch = mapped(batch, lambda v: v.repeat(repeats, *[1] * (v.dim() - 1)))
+        total = repeats * count
         self.seeds = seed_tensor([seed_of((seed, i), "", "validation") for i in range(total)])
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         self.u = stratified(0.5, order, total)
@@ -51,14 +49,17 @@ class Validation:
         denoiser.eval()
         replaced = _Replaced(denoiser, {f"net.{n}": v for n, v in weights.items()})
         total = 0.0
-        for rows in torch.arange(len(self.state)).split(128):
-            condition = {n: v[rows].to(device) for n, v in (self.condition or {}).items()} or None
-            losses = self.objective(
-                replaced, self.state[rows].to(device), condition, self.seeds[rows], self.u[rows]
-            )
-            total += float(losses.value.sum())
+        for rows in torch.arange(len(self.u)).split(128):
+            total += float(self._losses(replaced, rows, device).value.sum())
         denoiser.train(was)
-        return total / len(self.state)
+        return total / len(self.u)
+
+    def _losses(self, denoiser: _Replaced, rows: Tensor, device: torch.device) -> Losses:
+        state, condition, masks = mapped(self.batch, lambda v: v[rows].to(device))
+        given = (denoiser, state, condition, self.seeds[rows], self.u[rows])
+        if masks is not None and isinstance(self.objective, Denoising):
+            return self.objective(*given, masks)
+        return self.objective(*given)
 
 
 class _Replaced(nn.Module):
