@@ -18,7 +18,7 @@ import torch
 
 import perrin
 from perrin.evaluate.feature_cache import Features, feature_extractor
-from perrin.evaluate.judging import reference
+from perrin.evaluate.states import reference
 from perrin.metrics import class_accuracy, frechet_distance
 from perrin.model import Model
 from perrin.training import recipe as recipes

@@ -16,7 +16,8 @@ from torch import Tensor
 
 import perrin
 from perrin.evaluate.feature_cache import feature_extractor
-from perrin.evaluate.judging import judge, reference
+from perrin.evaluate.judging import judge
+from perrin.evaluate.states import reference
 from perrin.kinds.arrays import toy
 from perrin.likelihood import decode, encode
 from perrin.metrics import frechet_distance, mode_coverage

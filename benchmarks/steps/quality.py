@@ -12,7 +12,7 @@ from torch import Tensor
 
 import perrin
 from perrin.evaluate.feature_cache import feature_extractor
-from perrin.evaluate.judging import reference
+from perrin.evaluate.states import reference
 from perrin.metrics import frechet_distance
 from perrin.model import Model
 from perrin.training import recipe as recipes

@@ -20,7 +20,7 @@ import torch
 
 import perrin
 from perrin.evaluate.feature_cache import feature_extractor
-from perrin.evaluate.judging import reference
+from perrin.evaluate.states import reference
 from perrin.metrics import frechet_distance
 from perrin.training import recipe as recipes
 from perrin.training.setup import open_data

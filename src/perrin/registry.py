@@ -89,7 +89,14 @@ schedules = Registry(
 )
 
 processes = Registry(
-    "categorical process", {name: f"perrin.process.categorical:{name}" for name in ("masked", "uniform")}
+    "process",
+    {
+        "masked": "perrin.process.categorical:masked",
+        "uniform": "perrin.process.categorical:uniform",
+        "centred": "perrin.process.subspace:centred",
+        "torus": "perrin.process.torus:Torus",
+        "rotations": "perrin.process.rotations:Rotations",
+    },
 )
 
 parameterisations = Registry(
@@ -133,13 +140,15 @@ rules = Registry(
 )
 
 kernels = Registry(
-    "solver of tokens",
+    "solver of tokens or manifolds",
     {
         "ancestral": f"{_kernels}.posterior:ancestral",
         "tau_leaping": f"{_kernels}.leaping:tau_leaping",
         "confidence": f"{_kernels}.ordered:confidence",
         "blocks": f"{_kernels}.ordered:blocks",
         "remasking": f"{_kernels}.remasked:remasking",
+        "geodesic": f"{_kernels}.geodesic:geodesic",
+        "geodesic_flow": f"{_kernels}.geodesic:geodesic_flow",
     },
     "perrin models --token-solvers lists all",
 )
@@ -166,7 +175,17 @@ weights = Registry(
     "loss weight",
     {
         name: f"perrin.learn.weighting:{name}"
-        for name in ("edm", "edm_root", "simple", "min_snr", "sigmoid", "uniform", "likelihood", "bound")
+        for name in (
+            "edm",
+            "edm_root",
+            "simple",
+            "min_snr",
+            "sigmoid",
+            "uniform",
+            "likelihood",
+            "bound",
+            "cross_entropy",
+        )
     }
     | {"learned": "perrin.learn.learned_weight:Learned"},
 )
@@ -198,6 +217,8 @@ nets = Registry(
         "dit": "perrin.nets.patch_transformer:DiT",
         "mlp": "perrin.nets.residual_mlp:MLP",
         "transformer": "perrin.nets.sequence:Transformer",
+        "egnn": "perrin.nets.egnn:EGNN",
+        "torsion": "perrin.nets.torsion:TorsionNet",
         "encoder": "perrin.nets.classifying:Encoder",
     },
 )
@@ -209,8 +230,25 @@ kinds = Registry(
         "arrays": "perrin.kinds.arrays:Arrays",
         "text": "perrin.kinds.text:Text",
         "music": "perrin.kinds.music:Music",
+        "smiles": "perrin.kinds.smiles:Smiles",
+        "molecules": "perrin.kinds.molecules:Molecules",
+        "conformers": "perrin.kinds.conformers:Conformers",
+        "series": "perrin.kinds.series:Series",
     },
     "perrin models --kinds lists all",
+)
+
+judges = Registry(
+    "judge of a kind of data",
+    {
+        "images": "perrin.evaluate.states:judged",
+        "arrays": "perrin.evaluate.states:judged",
+        "text": "perrin.evaluate.texts:judged",
+        "music": "perrin.evaluate.tunes:judged",
+        "molecules": "perrin.evaluate.molecule_page:judged",
+        "smiles": "perrin.evaluate.molecule_page:judged",
+        "conformers": "perrin.evaluate.conformers:judged",
+    },
 )
 
 metrics = Registry(
@@ -228,6 +266,29 @@ metrics = Registry(
         "repeated_share": "perrin.metrics.repetition:repeated_share",
         "distinct_share": "perrin.metrics.repetition:distinct_share",
         "longest_copies": "perrin.metrics.copies:longest_copies",
+        "wasserstein": "perrin.metrics.transport:wasserstein",
+        "ensemble_coverage": "perrin.metrics.ensembles:ensemble_coverage",
+        "crps": "perrin.metrics.proper_scores:crps",
+        "energy_score": "perrin.metrics.proper_scores:energy_score",
+        "variogram_score": "perrin.metrics.proper_scores:variogram_score",
+        "weighted_quantile_loss": "perrin.metrics.pinball:weighted_quantile_loss",
+        "interval_coverage": "perrin.metrics.calibration:interval_coverage",
+        "pit": "perrin.metrics.calibration:pit",
+        "sharpness": "perrin.metrics.calibration:sharpness",
     },
     "perrin models --metrics lists all",
+)
+
+_simple = "perrin.evaluate.simple_forecasts"
+
+forecasters = Registry(
+    "simple method of forecasting",
+    {
+        "seasonal_naive": f"{_simple}.seasonal:SeasonalNaive",
+        "seasonal_bootstrap": f"{_simple}.seasonal:SeasonalBootstrap",
+        "random_walk": f"{_simple}.walks:RandomWalk",
+        "bootstrap_walk": f"{_simple}.walks:BootstrapWalk",
+        "ets": f"{_simple}.smoothing:Ets",
+        "arima": f"{_simple}.autoregression:Arima",
+    },
 )

@@ -16,7 +16,7 @@ from perrin.denoise.tokens import TokenDenoiser
 from perrin.errors import PerrinError
 from perrin.evaluate import rows, write_report
 from perrin.evaluate.infilling import infilling
-from perrin.evaluate.text_bits import held_out_bits, ratio, stretches
+from perrin.evaluate.text_bits import held_out_bits, stretches
 from perrin.evaluate.text_classes import class_figures
 from perrin.evaluate.texts import sample_figures, text_figures, words_of
 from perrin.kinds.selection import Selection
@@ -24,6 +24,7 @@ from perrin.kinds.text import TextCodec
 from perrin.kinds.text.vocabularies import Bytes, Characters
 from perrin.likelihood import LogProb
 from perrin.metrics.ngrams import fit
+from perrin.metrics.ratios import ratio
 from perrin.process.categorical import masked, uniform
 
 TALE = "the old king of rome went over hill and dale to see his daughter who was ill at home again"

@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("music21", reason="tunes are read by music21: pip install 'perrin[music]'")
 
 from perrin.errors import PerrinError
-from perrin.evaluate.tunes import distribution_picture, judge, ngram_tunes, tune_figures, variation
+from perrin.evaluate.symbol_chains import ngram_texts
+from perrin.evaluate.tunes import distribution_picture, judge, tune_figures, variation
 from perrin.kinds.music import Music
 
 NOTES = "CDEFGABcdefgab"
@@ -64,11 +65,11 @@ def book(tmp_path):
 
 def test_ngrams_begin_as_tunes_do_and_are_as_long(book):
     codec = Music.codec.fit(book)
-    drawn = ngram_tunes(codec, book, 20)
+    drawn = ngram_texts(codec, book, 20)
     heads = [text.splitlines()[2:5] for text in drawn]
     assert np.mean([head[0] == "M:4/4" and head[2][:2] == "K:" for head in heads]) >= 0.8
-    assert drawn == ngram_tunes(codec, book, 20)
-    assert drawn != ngram_tunes(codec, book, 20, seed=1)
+    assert drawn == ngram_texts(codec, book, 20)
+    assert drawn != ngram_texts(codec, book, 20, seed=1)
     pairs = {pair for i in range(24) for pair in itertools.pairwise(codec.tokens(book[i]["value"]).tolist())}
     kept, shuffled = [], []
     for text in drawn:

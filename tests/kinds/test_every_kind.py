@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from perrin import registry
+from perrin.contracts import DecodesGiven
+from perrin.process.state import leaves
 
 LABELS = np.arange(12) % 3
 
@@ -33,12 +35,50 @@ def tunes(folder):
     return folder / "a.abc"
 
 
+def smiles(folder):
+    lines = [f"{'C' * (1 + i)}O,{i % 3}" for i in range(12)]
+    (folder / "a.csv").write_text("\n".join(["smiles,label", *lines]))
+    return folder / "a.csv"
+
+
+def frames(folder):
+    atoms = "O 0 0 0\nH 0 0.76 -0.59\nH 0 -0.76 -0.59\nN 3 1 0.5"
+    (folder / "a.xyz").write_text(
+        "".join(f"4\nlabel={i % 3} energy={i}\n{atoms}{i % 3}\n" for i in range(12))
+    )
+    return folder / "a.xyz"
+
+
+def shapes(folder):
+    from perrin.kinds.conformers.making import make
+    from perrin.kinds.molecules.smiles_rows import smiles_lines
+
+    (folder / "a.smi").write_text("".join(f"{'C' * (2 + i)}O\n" for i in range(12)))
+    make(smiles_lines(folder / "a.smi"), folder / "a.sdf", 1)
+    return folder / "a.sdf"
+
+
+def readings(folder):
+    days = np.datetime64("2020-01-01") + np.arange(56)
+    rows = [
+        f"{day},s{i:02d},{(d * 7 + i * 3) % 11 + i / 2},{i % 3}"
+        for i in range(12)
+        for d, day in enumerate(days)
+    ]
+    (folder / "a.csv").write_text("\n".join(["date,who,value,label", *rows]))
+    return folder / "a.csv"
+
+
 # twelve small items of each kind; a kind without them here fails its test, which asks for them
 EXAMPLES = {
     "images": lambda f: stacked(f, images=np.random.default_rng(0).integers(0, 256, (12, 6, 6), np.uint8)),
     "arrays": lambda f: stacked(f, values=np.random.default_rng(0).normal(size=(12, 3))),
     "text": lines,
     "music": tunes,
+    "smiles": smiles,
+    "molecules": frames,
+    "conformers": shapes,
+    "series": readings,
 }
 
 
@@ -46,6 +86,12 @@ EXAMPLES = {
 def example(request, tmp_path):
     if request.param == "music":
         pytest.importorskip("music21", reason="tunes are drawn as music21 reads them")
+    if request.param in ("smiles", "molecules", "conformers"):
+        pytest.importorskip("rdkit")
+    if request.param == "smiles":
+        pytest.importorskip("selfies")
+    if request.param == "series":
+        pytest.importorskip("pandas")
     kind = registry.kinds[request.param]
     return request.param, kind, kind.open(EXAMPLES[request.param](tmp_path))
 
@@ -55,13 +101,25 @@ def test_it_goes_from_file_to_state_and_back_to_file(example, tmp_path):
     codec = kind.codec.fit(dataset)
     assert codec.kind == name
     batch = codec.encode([dataset[i] for i in range(12)], seeds=range(12))
-    assert batch.state.shape == (12, *codec.shape)
-    assert batch.state.dtype == (torch.float32 if codec.categories is None else torch.int64)
-    assert batch.condition["label"].tolist() == [i % 3 for i in range(12)]
-    decoded = codec.decode(batch.state)
+    for leaf, state in leaves(batch.state).items():
+        assert state.shape == (12, *leaves(codec.shape)[leaf])
+        tokens = codec.categories if leaf == "" else codec.categories.get(leaf)
+        assert state.dtype == (torch.float32 if tokens is None else torch.int64)
+    given = isinstance(codec, DecodesGiven)
+    if name != "conformers":  # where what is given is the molecule, which has no class
+        assert batch.condition["label"].tolist() == [i % 3 for i in range(12)]
+    decoded = codec.decode_given(batch.state, batch.condition) if given else codec.decode(batch.state)
     for item, value in zip(dataset, decoded, strict=True):
         if isinstance(value, str):
             assert value == item["value"]
+        elif name == "conformers":
+            assert value.smiles == item["value"].molecule.smiles
+        elif hasattr(value, "elements"):  # a molecule, which lies where its middle is
+            assert value.elements == item["value"].elements
+            middle = item["value"].positions.mean(0)
+            np.testing.assert_allclose(value.positions, item["value"].positions - middle, atol=1e-5)
+        elif hasattr(value, "times"):
+            np.testing.assert_allclose(value.values, item["value"].values, rtol=1e-5, atol=1e-6)
         else:
             np.testing.assert_allclose(value, item["value"], rtol=1e-5, atol=1e-6)
     picture = codec.picture(decoded)
@@ -82,8 +140,9 @@ def test_its_config_and_description_are_json(example):
 def test_an_item_alone_and_in_a_batch_is_the_same_state(example):
     _, kind, dataset = example
     codec = kind.codec.fit(dataset)
-    together = codec.encode([dataset[i] for i in range(12)]).state
-    assert torch.equal(codec.encode([dataset[7]]).state[0], together[7])
+    together = leaves(codec.encode([dataset[i] for i in range(12)]).state)
+    for leaf, state in leaves(codec.encode([dataset[7]]).state).items():
+        assert torch.equal(state[0], together[leaf][7])
 
 
 def test_its_options_are_annotated_keywords(example):

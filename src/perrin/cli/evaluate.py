@@ -23,6 +23,9 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write; other settings get a folder of their own.")
     ] = None,
+    filter: Annotated[
+        str | None, typer.Option("--filter", help="Of molecules: rules such as lipinski,qed=0.5,sa=4.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -31,6 +34,7 @@ def command(
     Example:
       perrin evaluate runs/digits
       perrin evaluate runs/digits --steps 8 --solver unipc_2
+      perrin evaluate runs/molecules --filter lipinski,qed=0.5,sa=4
     """
     options: dict[str, Any] = {
         "samples": samples,
@@ -39,12 +43,20 @@ def command(
         "solver": solver,
         "guidance": guidance,
     }
+    if filter is not None:
+        from perrin.evaluate.molecule_filter import Filter
+
+        options["asked"] = {"filter": Filter.parse(filter)}
     figures, folder = judged(run, device=choose_device(device), out=out, **options)
     if as_json:
         emit({**figures, "folder": folder})
         return
     print_figures(figures)
     print(f"\nreport: {folder / 'report.html'}, with the samples beside it")
+    if figures.get("filter", {}).get("survivors"):
+        print(
+            f"survivors: {figures['filter']['survivors']} in {folder / 'survivors.sdf'}, the highest QED first"
+        )
 
 
 def judged(run: Path, **options: Any) -> tuple[dict[str, Any], Path]:
@@ -69,8 +81,10 @@ def print_figures(figures: dict[str, Any]) -> None:
     """The table of figures, for people."""
     from perrin.evaluate.meanings import rows
 
-    print(f"\n{'':<26}{'value':>10}{'baseline':>10}{'ceiling':>10}{'control':>10}")
+    heads = figures.get("columns", {})
+    kinds = ("value", "baseline", "ceiling", "control")
+    print(f"\n{'':<26}" + "".join(f"{heads.get(kind, kind):>14}" for kind in kinds))
     for row in rows(figures):
         cells = (row.value, row.baseline, row.ceiling, row.control)
-        print(f"{row.label:<26}" + "".join(f"{'-' if c is None else format(c, '.3f'):>10}" for c in cells))
+        print(f"{row.label:<26}" + "".join(f"{'-' if c is None else format(c, '.3f'):>14}" for c in cells))
     print(f"features: {figures['features']}; baseline: {figures['baseline']}")

@@ -76,6 +76,25 @@ def command(
             "--top-p", help="Draw from the likeliest tokens of this share.", rich_help_panel="Texts"
         ),
     ] = None,
+    property_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--property",
+            help="Of molecules: what they are to be, such as logp=2.5 (repeatable).",
+            metavar="NAME=VALUE",
+            rich_help_panel="Molecules",
+        ),
+    ] = None,
+    scaffold: Annotated[
+        str | None,
+        typer.Option(
+            "--scaffold", help="Of molecules: atoms they must have, as SMILES.", rich_help_panel="Molecules"
+        ),
+    ] = None,
+    smiles: Annotated[
+        str | None,
+        typer.Option("--smiles", help="Of conformers: the molecule.", rich_help_panel="Molecules"),
+    ] = None,
     trajectory: Annotated[
         bool,
         typer.Option(
@@ -95,6 +114,8 @@ def command(
       perrin sample runs/sde --classifier runs/classifier --label 3 --guidance 4 --out threes
       perrin sample runs/text -n 4 --prompt "ROMEO:" --length 400
       perrin sample runs/text -n 4 --infill "To be, ___ not to be" --trajectory
+      perrin sample runs/molecules -n 100 --property logp=2.5 --out molecules.sdf
+      perrin sample conformers -n 10 --smiles "CCOC(=O)c1ccccc1" --out conformers.sdf
     """
     from perrin import api
     from perrin.sample import Plan
@@ -105,6 +126,7 @@ def command(
     animation = _animation(target, loaded) if trajectory else None
     options: dict[str, Any] = {"label": label[0] if len(label) == 1 else label} if label else {}
     options |= _beginning(loaded, prompt, infill, gap, length)
+    options |= _wanted(loaded, property_ or [], {"scaffold": scaffold, "smiles": smiles})
     with progress("sampling") as advance:
         before = 0
 
@@ -151,6 +173,22 @@ def _animation(target: Path, model: Any) -> Path:
     if target.suffix == suffix:
         return target
     return target.with_suffix(suffix) if target.suffix else target / f"trajectory{suffix}"
+
+
+def _wanted(model: Any, properties: list[str], given: dict[str, str | None]) -> dict[str, Any]:
+    """What molecules are to be, as their codec's `outline` takes it."""
+    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for text in properties:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise PerrinError(f"--property {text!r}: write NAME=VALUE, such as logp=2.5")
+    if found and not hasattr(model.codec, "outline"):
+        raise PerrinError("--property, --scaffold and --smiles are for models of molecules")
+    return found
 
 
 def _beginning(

@@ -64,7 +64,7 @@ def command(
     if as_json:
         emit({"helped": tuned.helped, "plan": tuned.path, **facts})
     elif not tuned.helped:
-        print(f"tuning did not help: on unseen seeds {tuned.plan.rule} is as good; nothing was written")
+        print(f"tuning did not help: on unseen seeds {tuned.plan.name} is as good; nothing was written")
     else:
         (median, better), (square, less) = facts["median"], facts["root_mean_square"]
         print(f"error on unseen seeds: median {median:.4f} -> {better:.4f}, rms {square:.4f} -> {less:.4f}")

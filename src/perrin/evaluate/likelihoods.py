@@ -19,6 +19,7 @@ from perrin.evaluate.pictures import tile
 from perrin.evaluate.text_ranking import token_counts
 from perrin.likelihood import LogProb
 from perrin.model import Model
+from perrin.process.state import single
 from perrin.registry import kinds
 from perrin.saving import write_json
 from perrin.training import recipe as recipes
@@ -87,7 +88,7 @@ def measure(
 def summary(model: Model, data: Dataset, found: Results) -> dict[str, Any]:
     """What the table shows, JSON-able."""
     texts = model.codec.categories is not None
-    size = sum(token_counts(model, data)) / len(data) if texts else math.prod(model.codec.shape)
+    size = sum(token_counts(model, data)) / len(data) if texts else math.prod(single(model.codec.shape))
     facts: dict[str, Any] = {
         "items": len(data),
         "dimensions": size,

@@ -18,6 +18,7 @@ from perrin.evaluate.loss_curves import loss_curves
 from perrin.evaluate.meanings import Row, rows
 from perrin.saving import write_text
 
+WIDTH = 810  # pixels of the page for a picture
 STYLE = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
 
 
@@ -33,6 +34,7 @@ def _tiles(table: Sequence[Row]) -> str:
     """The figures that answer first: right, varied, close in law, not copied."""
     first = {"class_accuracy", "coverage", "frechet_distance", "nearest_ratio"}
     first |= {"bits_per_character", "infill_accuracy", "word_share", "longest_copy"}
+    first |= {"sound_share", "atom_stability", "novel_share", "strain_median", "best_rmsd"}
     chosen = [row for row in table if row.name in first]
     cells = (
         f"<div><span>{escape(row.label)}</span><b>{_number(row.value)}</b><span>{_beside(row)}</span></div>"
@@ -48,9 +50,9 @@ def _beside(row: Row) -> str:
     return f"real data: {_number(row.ceiling)}"
 
 
-def _cell(kind: str, value: float | None) -> str:
+def _cell(kind: str, head: str, value: float | None) -> str:
     style = "value" if kind == "value" else "empty" if value is None else ""
-    return f'<td class="{style}" data-of="{kind}">{_number(value)}</td>'
+    return f'<td class="{style}" data-of="{escape(head)}">{_number(value)}</td>'
 
 
 def _figures(table: Sequence[Row], figures: Mapping[str, Any]) -> str:
@@ -58,10 +60,11 @@ def _figures(table: Sequence[Row], figures: Mapping[str, Any]) -> str:
         return ""
     arrow = {"higher": "↑", "lower": "↓", "near": "≈"}
     kinds = ("value", "baseline", "ceiling", "control")
-    head = "".join(f"<th>{kind}</th>" for kind in ("figure", *kinds))
+    heads = figures.get("columns", {})
+    head = "".join(f"<th>{escape(heads.get(kind, kind))}</th>" for kind in ("figure", *kinds))
     lines = (
         f"<tr><td>{escape(row.label)} {arrow[row.better]}<small>{escape(row.meaning)}</small></td>"
-        + "".join(_cell(kind, getattr(row, kind)) for kind in kinds)
+        + "".join(_cell(kind, heads.get(kind, kind), getattr(row, kind)) for kind in kinds)
         + "</tr>"
         for row in table
     )
@@ -80,9 +83,10 @@ def _picture(heading: str, image: Image.Image) -> str:
     image.save(stream, "PNG", optimize=True)
     data = base64.b64encode(stream.getvalue()).decode()
     title, _, caption = heading.partition(": ")
+    smooth = ' class="smooth"' if image.width > WIDTH else ""  # made smaller by the page
     return (
         f"<h2>{escape(title)}</h2>" + (f"<p>{escape(caption)}</p>" if caption else "") + "<section>"
-        f'<img alt="{escape(title)}" width="{image.width}" src="data:image/png;base64,{data}"></section>'
+        f'<img{smooth} alt="{escape(title)}" width="{image.width}" src="data:image/png;base64,{data}"></section>'
     )
 
 
@@ -123,15 +127,18 @@ def write_report(
     figures: Mapping[str, Any],
     pictures: Mapping[str, Image.Image | None],
     texts: Mapping[str, Sequence[str]] | None = None,
+    fragments: Mapping[str, str] | None = None,
     log: Sequence[Mapping[str, Any]] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the page and return its path; written to a temporary name first, so never half a page.
 
     Args:
-        figures: what `figures(...)` returned, and further ones of the same form; unknown keys are not shown.
+        figures: what `figures(...)` returned, and further ones of the same form; unknown keys are not shown. `columns`
+            names those of the table otherwise: {"baseline": ..., "control": ...}.
         pictures: heading -> picture; "Heading: caption" gives both. None is left out.
         texts: heading -> texts.
+        fragments: heading -> pieces of a page (HTML) that are trusted and need nothing from elsewhere.
         log: lines of `log.jsonl`, for the loss curves.
         settings: the recipe, nested; shown as one table with dotted names.
     Raises:
@@ -144,6 +151,7 @@ def write_report(
         + _tiles(table)
         + "".join(_picture(heading, image) for heading, image in pictures.items() if image is not None)
         + "".join(_texts(heading, shown) for heading, shown in (texts or {}).items())
+        + "".join(f"<h2>{escape(heading)}</h2>{part}" for heading, part in (fragments or {}).items())
         + _figures(table, figures)
         + _curves(log)
         + _settings(settings or {})

@@ -21,6 +21,7 @@ from perrin.kinds.text.codec import TextCodec
 from perrin.kinds.text.documents import TextsInMemory
 from perrin.kinds.text.vocabularies import Level
 from perrin.metrics.ngrams import NGrams
+from perrin.metrics.ratios import ratio
 from perrin.model import Model
 
 LONGEST = 8  # contexts of a stretch: what its beginning lacks of its document matters little
@@ -68,15 +69,6 @@ def held_out_bits(model: Model, codec: TextCodec, held_out: Dataset, counted: NG
             **{f"bits_per_{name}_stderr": stderr for name, (_, stderr) in per.items()},
         },
     }
-
-
-def ratio(total: np.ndarray, size: np.ndarray) -> tuple[float, float | None]:
-    """sum(total) / sum(size) over independent items, and its standard error (the linearised ratio estimator)."""
-    value = float(total.sum() / size.sum())
-    if len(total) < 2:
-        return value, None
-    rest = total - value * size
-    return value, float(np.sqrt((rest**2).sum() / (len(rest) * (len(rest) - 1))) / size.mean())
 
 
 def stretches(documents: Dataset, context: int, size: int) -> Selection:

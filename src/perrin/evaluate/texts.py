@@ -15,6 +15,7 @@ import numpy as np
 
 from perrin.contracts import Dataset, Item
 from perrin.errors import PerrinError
+from perrin.evaluate.case import Case, Judged
 from perrin.evaluate.infilling import infilling
 from perrin.evaluate.text_bits import held_out_bits
 from perrin.evaluate.text_classes import class_figures
@@ -42,6 +43,15 @@ NOTE = (
     "of all orders the best is taken on the held-out text itself. A longest copy far above the ceiling's is copying. "
     "Classes are read by the n-grams of each; control: the asked ones shuffled."
 )
+
+
+def judged(case: Case) -> Judged:
+    """The figures of a text model, and texts to look at."""
+    found, texts = text_figures(
+        case.model, case.drawn, case.seen, case.test, seed=case.options["seed"], progress=case.progress
+    )
+    picture = case.drawn.picture()
+    return Judged(case.drawn, found, ".txt" if picture is None else ".png", {"Samples": picture}, texts)
 
 
 def text_figures(

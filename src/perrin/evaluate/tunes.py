@@ -17,10 +17,11 @@ import numpy as np
 
 from perrin.contracts import Dataset
 from perrin.errors import PerrinError
+from perrin.evaluate.case import Case, Judged
+from perrin.evaluate.symbol_chains import ngram_texts
 from perrin.kinds.music.codec import MusicCodec
 from perrin.kinds.music.figures import Figures, figures
 from perrin.kinds.music.melody import copies
-from perrin.metrics.ngrams import fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 BARS = 8
 WHOLE = 0.8
 ORDER = 5
+SHOWN = 8  # tunes of which a report shows piano rolls
+SETS = {"": "model", "_ceiling": "real, held out", "_baseline": "5-grams"}
 DISTRIBUTIONS = ("metres", "keys", "bar_lengths")
 
 NOTE = (
@@ -74,6 +77,16 @@ class Judgement:
         }
 
 
+def judged(case: Case) -> Judged:
+    """The figures of a model of tunes, their distributions, and piano rolls of some."""
+    tunes, codec = case.drawn.decoded, case.model.codec
+    assert isinstance(codec, MusicCodec)
+    found, by_set = tune_figures(tunes, codec, case.data.train, case.test, seed=case.options["seed"])
+    laws = distribution_picture({SETS[suffix]: one for suffix, one in by_set.items()})
+    pictures = {"Samples": codec.picture(tunes[:SHOWN]), "Metres, keys and bar lengths": laws}
+    return Judged(case.drawn, found, ".abc", pictures, {"Samples": tunes[:SHOWN]})
+
+
 def judge(tunes: Sequence[str], known: Sequence[str]) -> Judgement:
     """The tests of tunes (ABC texts), copies being sought among the known ones.
 
@@ -111,7 +124,7 @@ def tune_figures(
     judged = {
         "": judge(tunes, known),
         "_ceiling": judge(real, known),
-        "_baseline": judge(ngram_tunes(codec, train, len(tunes), seed), known),
+        "_baseline": judge(ngram_texts(codec, train, len(tunes), seed, ORDER), known),
     }
     wanted = Judgement([figures(tune) for tune in known], np.zeros(len(known), bool)).distributions()
     found: dict[str, Any] = {}
@@ -124,23 +137,6 @@ def tune_figures(
     counts = {"generated": len(tunes), "training": len(known), "test": len(real)}
     said = {"features": "notes and bars", "baseline": f"{ORDER}-grams of the same tokens", "note": NOTE}
     return {**found, "counts": counts, **said}, judged
-
-
-def ngram_tunes(codec: MusicCodec, train: Dataset, count: int, seed: int = 0) -> list[str]:
-    """Tunes drawn from 5-grams of a codec's tokens, as long as training tunes are, each begun as those begin."""
-    cut, start = codec.cut(train), codec.categories
-    opening = np.full(ORDER - 1, start)
-    rows = (codec.encode([cut[i]]).state[0].numpy() for i in range(len(cut)))
-    grams = fit([np.r_[opening, row[row >= 0]] for row in rows], ORDER, start + 1)
-    lengths = [codec.length((i + 0.5) / count) for i in range(count)]
-    generator = np.random.default_rng(seed)
-    drawn = np.tile(opening, (count, 1))
-    for _ in range(max(lengths)):
-        steps = grams.probabilities(drawn[:, 1 - ORDER :])[:, :start].cumsum(1)
-        token = (steps <= generator.random((count, 1)) * steps[:, -1:]).sum(1)
-        drawn = np.c_[drawn, token]
-    tunes = drawn[:, ORDER - 1 :]
-    return [codec.text(row[:length]) for row, length in zip(tunes, lengths, strict=True)]
 
 
 def distribution_picture(judged: Mapping[str, Judgement], most: int = 8) -> Image:

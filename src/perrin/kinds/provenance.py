@@ -1,4 +1,5 @@
-"""How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a JSON sidecar.
+"""How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a field of each record of
+an SDF, a JSON sidecar.
 
 The content is one JSON object. Many items share most of what is said of them, which is written once, since readers
 refuse long texts (Pillow: more than a mebibyte). PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot
@@ -102,6 +103,12 @@ def _of_page(page: str) -> str | None:
     return None if found is None else unescape(found[1])
 
 
+def _of_records(content: str) -> str | None:
+    """What the records of a structure-data file say in their fields `perrin`, a line each."""
+    found = re.findall(rf"(?m)^> +<{CHUNK}>.*\n(.*)$", content)
+    return found[0] if len(found) == 1 else f'{{"items": [{",".join(found)}]}}' if found else None
+
+
 def _text(path: Path) -> str | bytes | None:
     if not path.is_file():
         raise PerrinError(f"no file '{path}'")
@@ -110,6 +117,8 @@ def _text(path: Path) -> str | bytes | None:
             return sidecar(path).read_text(encoding="utf-8")
         if path.suffix.lower() == ".html":
             return _of_page(path.read_text(encoding="utf-8"))
+        if path.suffix.lower() == ".sdf":
+            return _of_records(path.read_text(encoding="utf-8"))
         if path.suffix.lower() not in (".png", ".gif"):
             return None
         with Image.open(path) as image:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
 from perrin.contracts import Dataset
 from perrin.errors import PerrinError
@@ -16,7 +15,8 @@ from perrin.kinds.music import saving
 from perrin.kinds.music.roll import piano_rolls
 from perrin.kinds.music.spelling import Notes
 from perrin.kinds.selection import Selection
-from perrin.kinds.text.codec import QUANTILES, TextCodec
+from perrin.kinds.text.codec import quantiles
+from perrin.kinds.text.whole import WholeTextCodec
 from perrin.kinds.text.windows import windows
 from perrin.registry import unknown
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MusicCodec(TextCodec):
+class MusicCodec(WholeTextCodec):
     """Codec of the kind `music` (`contracts.Codec`): a tune is one text, and its values are ABC.
 
     Args:
@@ -60,24 +60,7 @@ class MusicCodec(TextCodec):
         lengths = np.sort([len(codec.tokens(dataset[i]["value"])) for i in range(len(dataset))])
         if lengths[0] > context:
             raise PerrinError(f"context = {context} is too short: the shortest tune has {lengths[0]} tokens")
-        lengths = lengths[lengths <= context]
-        if len(lengths) > QUANTILES:
-            places = (np.arange(QUANTILES) + 0.5) / QUANTILES
-            lengths = np.quantile(lengths, places, method="inverted_cdf")
-        return cls(context, codec.classes, vocabulary, [int(length) for length in lengths])
-
-    @property
-    def augments(self) -> bool:
-        """Whether seeds change what `encode` gives: never, since a tune is not cropped."""
-        return False
-
-    def text(self, tokens: Sequence[int] | np.ndarray | Tensor) -> str:
-        """The tune as ABC; one with tokens that are not known yet as its tokens, those shown as a shade."""
-        pieces = self.pieces(tokens)
-        row = np.asarray(tokens)
-        if (row == self.categories).any():
-            return "".join(pieces)
-        return self.vocabulary.decode(row[row >= 0])
+        return cls(context, codec.classes, vocabulary, quantiles(lengths[lengths <= context]))
 
     def cut(self, dataset: Dataset) -> Selection:
         """The tunes that fit the context, as tokens; longer ones are left out (`description["longer"]`)."""

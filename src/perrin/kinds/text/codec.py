@@ -90,11 +90,7 @@ class TextCodec:
         return replace(codec, lengths=codec._measured(dataset))
 
     def _measured(self, dataset: Dataset) -> list[int]:
-        found = np.sort([self._length(dataset[i]) for i in range(len(dataset))])
-        if len(found) > QUANTILES:
-            places = (np.arange(QUANTILES) + 0.5) / QUANTILES
-            found = np.quantile(found, places, method="inverted_cdf")
-        return [int(length) for length in found] if found[0] < found[-1] else [int(found[0])]
+        return quantiles([self._length(dataset[i]) for i in range(len(dataset))])
 
     def _length(self, item: Item) -> int:
         """Tokens of a document, at most the context; of a long one no more is read than tells that."""
@@ -281,6 +277,15 @@ class TextCodec:
             if key not in cls.__dataclass_fields__:
                 raise unknown("codec option", key, cls.__dataclass_fields__)
         return cls(**{**options, "vocabulary": vocabulary_of(config["vocabulary"])})
+
+
+def quantiles(lengths: Sequence[int] | np.ndarray) -> list[int]:
+    """Lengths in their order, or, of many, their quantiles; one where all are equal."""
+    found = np.sort(lengths)
+    if len(found) > QUANTILES:
+        places = (np.arange(QUANTILES) + 0.5) / QUANTILES
+        found = np.quantile(found, places, method="inverted_cdf")
+    return [int(length) for length in found] if found[0] < found[-1] else [int(found[0])]
 
 
 def _window(value: Any) -> Window:
