@@ -68,11 +68,15 @@ def test_trained_by_it_a_linear_network_becomes_the_exact_score():
     net = torch.nn.Linear(3, 3).double()
     denoiser = wrap(lambda x, time, condition: net(x), "clean")
     loss = Sliced(uniform_level(-1e-6, 1e-6), simple())
+    clean, seeds = (
+        CLEAN.repeat(4, 1),
+        torch.arange(4 * N),
+    )  # so many that their noise stays well below the bound
     optimiser = torch.optim.LBFGS(net.parameters(), max_iter=30, line_search_fn="strong_wolfe")
 
     def closure():
         optimiser.zero_grad()
-        value = loss(denoiser, CLEAN, None, SEEDS).mean()
+        value = loss(denoiser, clean, None, seeds).mean()
         value.backward()
         return value
 
@@ -83,8 +87,7 @@ def test_trained_by_it_a_linear_network_becomes_the_exact_score():
         torch.zeros(64, dtype=torch.float64),
     )
     found, right = (d(x, level) for d in (denoiser, truth))
-    error = found.score(x, level).detach() - right.score(x, level)
-    assert float(error.pow(2).mean().sqrt()) < 0.08  # 0.015 to 0.04 by the noise of so many items
+    torch.testing.assert_close(found.score(x, level).detach(), right.score(x, level), rtol=0, atol=0.12)
 
 
 def test_it_does_not_learn_from_the_clean_state():

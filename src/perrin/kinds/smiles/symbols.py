@@ -7,6 +7,7 @@ atom (Schwaller et al. 2019, arXiv:1811.02633).
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ class Symbols(Vocabulary):
     symbols: tuple[str, ...]
 
     @staticmethod
+    @abstractmethod
     def split(smiles: str, where: str = "the SMILES") -> list[str]:
         """The symbols of a molecule in the order of its atoms; raises a PerrinError where it has none."""
-        raise NotImplementedError
 
     @staticmethod
     def spelling() -> AbstractContextManager[None]:
