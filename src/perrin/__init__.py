@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perrin.api import distill, load, train, tune
+    from perrin.api import backtest, distill, forecast, impute, load, train, tune
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "distill", "load", "train", "tune"]
+__all__ = ["__version__", "backtest", "distill", "forecast", "impute", "load", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("distill", "load", "train", "tune"):
+    if name in __all__:
         return getattr(import_module("perrin.api"), name)
     if not name.startswith("_") and find_spec(f"perrin.{name}") is not None:
         return import_module(f"perrin.{name}")

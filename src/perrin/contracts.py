@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, Typ
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from perrin.process.state import Masks, Shape, State
 
@@ -189,6 +189,7 @@ class Outline:
         known: the values of what is observed, None where nothing is.
         condition: for the network, tensors with n rows.
         about: for each sample, the arguments of `outline` that settle it again when it is drawn alone, JSON-able.
+        steer: what to put around the denoiser so that samples are what was asked for; None: nothing.
     """
 
     shape: Shape
@@ -196,6 +197,7 @@ class Outline:
     known: State | None = None
     condition: dict[str, Tensor] = field(default_factory=dict)
     about: Sequence[dict[str, Any]] = ()
+    steer: Callable[[nn.Module], nn.Module] | None = None
 
 
 @runtime_checkable
@@ -223,6 +225,29 @@ class DecodesGiven(Protocol):
     """
 
     def decode_given(self, state: Any, condition: Mapping[str, Tensor]) -> list[Any]: ...
+
+
+@runtime_checkable
+class ScalesGiven(Protocol):
+    """What a codec adds whose states have units of their own, which what is given of an item settles.
+
+    `log_det_given`: `log |d state / d value|` float64 [B] of the values that are not given, under the condition that they
+    were encoded with, in nats; `log_det` has nothing to say then. Its batches have masks.
+    """
+
+    def log_det_given(self, values: Sequence[Any], condition: Mapping[str, Tensor]) -> Tensor: ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """What a codec adds whose states are windows: how much its condition tells a network of them.
+
+    `tells`: options of such a network, how many `covariates` and `static` features there are. Networks that say
+    `takes_windows` take them, and no others fit.
+    """
+
+    @property
+    def tells(self) -> Mapping[str, int]: ...
 
 
 class Kind(Protocol):

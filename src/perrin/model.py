@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from perrin.contracts import Codec, Outline, Outlines
 from perrin.denoise.product import ProductDenoiser
 from perrin.denoise.tokens import TokenDenoiser
-from perrin.densities import Method, as_items, data_log_prob, encode_unchanged
+from perrin.densities import Method, data_log_prob
 from perrin.design import Denoising, Design, Sampling, as_denoiser, same_states
+from perrin.encoded_items import as_items, encode_unchanged
 from perrin.errors import PerrinError
 from perrin.fitted import find, misfit
 from perrin.guide import (
@@ -407,12 +408,15 @@ class Model:
         """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integers or texts.
 
         Args:
-            data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them.
+            data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them. A window of a
+                series has the log-density of what is not `given` of it, given the rest; one of data is a forecast of its
+                last rows. Paths of one history have the same draws, so that their differences have little noise.
             method: 'ode', the probability flow, or 'bound', the variational bound: in discrete time where the
                 model's own schedule is a chain. They are of two densities; for a trained model either may be larger.
                 By default 'ode', and of texts, which have nothing else, 'bound'.
             label: 'own' (of the data; unlabelled items are unconditional), 'none', a class, or one for each item.
-            seed: of the noise that estimates draw; an item's value is a function of (seed, its index).
+            seed: of the noise that estimates draw; an item's value is a function of (seed, its index), a window's of (seed,
+                what is given of it).
             dequantise: of integer data: 'uniform' (what 'ode' does by default) or a fitted `Dequantiser`; by default
                 'bound' has a factor for whole numbers of its own. draws: of that noise.
             batch: items at a time; progress: called with the number of items done since the last call.

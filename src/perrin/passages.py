@@ -21,7 +21,7 @@ from perrin.contracts import Item
 from perrin.errors import PerrinError
 from perrin.likelihood import LogProb, bound
 from perrin.process.categorical import ABSENT, Categorical
-from perrin.process.state import single
+from perrin.process.state import Masks, single
 from perrin.sample.noise import Key, seed_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def token_log_prob(
             state.to(device),
             process=process,
             samples=each,
-            observed=observed.to(device),
+            masks=Masks(observed=observed.to(device)),
             seeds=[_key(seed, part) for part in chunk],
             condition=None if condition is None else {n: v.to(device) for n, v in condition.items()},
             **options,

@@ -168,6 +168,7 @@ guides = Registry(
         "dynamic_threshold": "perrin.guide.thresholding:DynamicThreshold",
         "tempered": "perrin.guide.tempering:Tempered",
         "remembered": "perrin.guide.remembered:Remembered",
+        "tilted": "perrin.guide.tilted:Tilted",
     },
 )
 
@@ -219,6 +220,7 @@ nets = Registry(
         "transformer": "perrin.nets.sequence:Transformer",
         "egnn": "perrin.nets.egnn:EGNN",
         "torsion": "perrin.nets.torsion:TorsionNet",
+        "axial": "perrin.nets.axial:Axial",
         "encoder": "perrin.nets.classifying:Encoder",
     },
 )
@@ -234,6 +236,7 @@ kinds = Registry(
         "molecules": "perrin.kinds.molecules:Molecules",
         "conformers": "perrin.kinds.conformers:Conformers",
         "series": "perrin.kinds.series:Series",
+        "volumes": "perrin.kinds.volumes:Volumes",
     },
     "perrin models --kinds lists all",
 )
@@ -243,11 +246,13 @@ judges = Registry(
     {
         "images": "perrin.evaluate.states:judged",
         "arrays": "perrin.evaluate.states:judged",
+        "volumes": "perrin.evaluate.states:judged",
         "text": "perrin.evaluate.texts:judged",
         "music": "perrin.evaluate.tunes:judged",
         "molecules": "perrin.evaluate.molecule_page:judged",
         "smiles": "perrin.evaluate.molecule_page:judged",
         "conformers": "perrin.evaluate.conformers:judged",
+        "series": "perrin.forecasting.judging:judged",
     },
 )
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageSequence
 
 from perrin import api
 from perrin.errors import PerrinError
+from perrin.forecasting.again import redrawn
+from perrin.forecasting.futures import Forecast
 from perrin.kinds.provenance import read_provenance
 from perrin.model import Model
 from perrin.registry import kinds
@@ -22,9 +24,9 @@ from perrin.samples import Samples, joined
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of making a file again: the samples, and how far they are from the file's own values."""
+    """What came of making a file again: the samples or the forecast, and how far they are from the file's own values."""
 
-    samples: Samples
+    samples: Samples | Forecast
     items: int
     identical: bool
     largest_difference: float
@@ -54,6 +56,13 @@ def reproduce(
                 f"{file} does not say its {key!r}; only files of perrin sample can be made again"
             )
     loaded = _load(model, first, file, device)
+    if first.get("made_by") == "forecast":
+        if _moves(file):
+            raise PerrinError(
+                f"{file} shows the paths of the table beside it: perrin repro makes that one again"
+            )
+        found = redrawn(loaded, items)
+        return _result(found, len(items), file, loaded)
     guide = _load(classifier, first, file, device, "classifier") if "classifier" in first else None
     drawn = [_draw(loaded, item, _moves(file), guide) for item in items]
     samples = Samples(
@@ -65,13 +74,17 @@ def reproduce(
         [joined(means) for means in zip(*(s.means for s in drawn), strict=True)],
         {n: torch.cat([s.condition[n] for s in drawn]) for n in drawn[0].condition},
     )
-    difference, tolerance = _compare(samples, file)
-    return Reproduction(samples, len(items), difference == 0, difference, tolerance, loaded.hash)
+    return _result(samples, len(items), file, loaded)
 
 
-def write(samples: Samples, path: Path) -> None:
+def _result(made: Samples | Forecast, items: int, file: Path, model: Model) -> Reproduction:
+    difference, tolerance = _compare(made, model.codec.kind, file)
+    return Reproduction(made, items, difference == 0, difference, tolerance, model.hash)
+
+
+def write(samples: Samples | Forecast, path: Path) -> None:
     """Write remade samples in the form that the name of the file asks for; a GIF or a page is their animation."""
-    if _moves(path):
+    if _moves(path) and isinstance(samples, Samples):
         samples.save_trajectory(path)
     else:
         samples.save(path)
@@ -121,9 +134,9 @@ def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | N
     )
 
 
-def _compare(samples: Samples, file: Path) -> tuple[float, float]:
+def _compare(samples: Samples | Forecast, kind: str, file: Path) -> tuple[float, float]:
     """(largest difference, what rounding explains) between the file and the remade samples, saved as it was."""
-    read = _frames if file.suffix.lower() == ".gif" else kinds[samples.codec.kind].read_saved
+    read = _frames if file.suffix.lower() == ".gif" else kinds[kind].read_saved
     with tempfile.TemporaryDirectory() as folder:
         remade = Path(folder) / file.name
         write(samples, remade)

@@ -185,6 +185,8 @@ def _chunk(
     ):  # whose wrappers remember each sample
         condition[ITEM] = torch.tensor(items, device=device)
     denoiser = model.guided(asked.weight, asked.classifier, asked.reuse, asked.temperature, asked.top_p)
+    if asked.outline is not None and asked.outline.steer is not None:
+        denoiser = asked.outline.steer(denoiser)
     keys = [(asked.seed, i) for i in items]
     if asked.marks is not None:
         marks = asked.marks[rows].to(device)

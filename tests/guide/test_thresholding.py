@@ -110,7 +110,11 @@ def test_every_guidance_wraps_a_denoiser_and_passes_its_refusals_on(name):
     from perrin.denoise import wrap
 
     network = wrap(lambda x, time, condition: x, "noise")
-    more = (lambda x, level: x,) if name == "classifier" else ()
+    asked = {
+        "classifier": (lambda x, level: x,),
+        "tilted": (lambda condition: lambda clean: clean, lambda c, n: None),
+    }
+    more = asked.get(name, ())
     said = {"timeless": True} if name == "remembered" else {}
     twice = guides[name](guides["threshold"](network), *more, **said)
     with pytest.raises(PerrinError, match="zero SNR"):

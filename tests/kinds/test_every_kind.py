@@ -69,6 +69,16 @@ def readings(folder):
     return folder / "a.csv"
 
 
+def scans(folder):
+    nibabel = pytest.importorskip("nibabel")
+    for i in range(12):
+        numbers = np.random.default_rng(i).integers(1, 9, (4, 5, 6)).astype(np.int16)
+        path = folder / "scans" / str(i % 3) / f"{i:02d}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(numbers, np.diag([-1.0, -1.0, 2.0, 1.0])), path)
+    return folder / "scans"
+
+
 # twelve small items of each kind; a kind without them here fails its test, which asks for them
 EXAMPLES = {
     "images": lambda f: stacked(f, images=np.random.default_rng(0).integers(0, 256, (12, 6, 6), np.uint8)),
@@ -79,6 +89,7 @@ EXAMPLES = {
     "molecules": frames,
     "conformers": shapes,
     "series": readings,
+    "volumes": scans,
 }
 
 
@@ -107,7 +118,9 @@ def test_it_goes_from_file_to_state_and_back_to_file(example, tmp_path):
         assert state.dtype == (torch.float32 if tokens is None else torch.int64)
     given = isinstance(codec, DecodesGiven)
     if name != "conformers":  # where what is given is the molecule, which has no class
-        assert batch.condition["label"].tolist() == [i % 3 for i in range(12)]
+        # class folders are read one after another
+        wanted = [i // 4 if name == "volumes" else i % 3 for i in range(12)]
+        assert batch.condition["label"].tolist() == wanted
     decoded = codec.decode_given(batch.state, batch.condition) if given else codec.decode(batch.state)
     for item, value in zip(dataset, decoded, strict=True):
         if isinstance(value, str):

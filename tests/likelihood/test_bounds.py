@@ -80,7 +80,9 @@ def test_steadying_changes_the_spread_and_not_the_mean():
     noise = torch.randn(40, 2, 3000, 50, dtype=torch.float64, generator=generator)
     share = torch.linspace(0, 1, 40, dtype=torch.float64)[:, None, None]
     values = 0.5 * (share**2 * noise.square().sum(-1) + share * (1 - share) * 50)
-    steadied = strata.steady(values, torch.full_like(values, 0.5), noise.square().sum(-1) - 50, 50)
+    steadied = strata.steady(
+        values, torch.full_like(values, 0.5), noise.square().sum(-1) - 50, torch.tensor(50)
+    )
     before, after = values.mean(1).sum(0), steadied.mean(1).sum(0)
     truth = 0.5 * 50 * share.sum()
     assert (after.mean() - truth).abs() < 4 * after.std() / 3000**0.5

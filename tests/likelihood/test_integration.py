@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from perrin.errors import PerrinError
-from perrin.likelihood.integration import STAGES, A, C, E, Stepping, integrate
+from perrin.likelihood.integration import Stepping, integrate
+from perrin.likelihood.runge_kutta import STAGES, A, C, E
 
 
 def turning(y, level, items):

@@ -14,6 +14,7 @@ from perrin.errors import PerrinError
 from perrin.likelihood import bound
 from perrin.process import masked, uniform
 from perrin.process.categorical import ABSENT
+from perrin.process.state import Masks
 
 INF = math.inf
 K, L = 3, 3
@@ -186,7 +187,13 @@ def test_tokens_that_are_observed_cost_nothing_and_are_conditioned_on():
     grid = torch.logit(torch.arange(1, 256, dtype=torch.float64) / 256).tolist()
     for levels in (None, [-INF, *grid, INF]):
         found = bound(
-            denoiser, ALL, process=process, observed=observed, samples=512, batch=9000, levels=levels
+            denoiser,
+            ALL,
+            process=process,
+            masks=Masks(observed=observed),
+            samples=512,
+            batch=9000,
+            levels=levels,
         )
         value = float((joint.exp() * found.value).sum())
         error = float((joint.exp() * found.stderr).square().sum().sqrt())
@@ -206,7 +213,7 @@ def test_observed_tokens_of_a_uniform_process_stay_as_they_are():
     observed = torch.zeros(len(ALL), L, dtype=torch.bool)
     observed[:, 1] = True
     for levels in (None, [-INF, 0.0, 2.0]):
-        bound(spy, ALL, process=process, observed=observed, samples=8, levels=levels, batch=27)
+        bound(spy, ALL, process=process, masks=Masks(observed=observed), samples=8, levels=levels, batch=27)
     assert len(seen) == 8 + 8 + 2
     assert all(torch.equal(x[:, 1], ALL[:, 1]) for x in seen)
     assert not all(torch.equal(x, ALL) for x in seen)
@@ -217,7 +224,9 @@ def test_items_of_nothing_but_given_or_absent_tokens_have_log_probability_zero(p
     x = torch.tensor([[0, 1, ABSENT], [ABSENT, ABSENT, ABSENT]])
     observed = torch.tensor([[True, True, False], [False, False, False]])
     for levels in (None, [-INF, 0.0, 1.0]):
-        found = bound(row_wise(process), x, process=process, observed=observed, samples=8, levels=levels)
+        found = bound(
+            row_wise(process), x, process=process, masks=Masks(observed=observed), samples=8, levels=levels
+        )
         assert torch.equal(found.value, torch.zeros(2, dtype=torch.float64))
         assert torch.equal(found.stderr, torch.zeros(2, dtype=torch.float64))
 
@@ -258,8 +267,10 @@ def test_any_shape_of_tokens_has_a_bound():
         (lambda d: bound(d, {"a": ALL}, process=masked(K)), "one int64 tensor"),
         (lambda d: bound(d, ALL), "tokens with their process"),
         (
-            lambda d: bound(d, ALL, process=masked(K), observed=torch.ones(2, L, dtype=torch.bool)),
-            "observed has shape",
+            lambda d: bound(
+                d, ALL, process=masked(K), masks=Masks(observed=torch.ones(2, L, dtype=torch.bool))
+            ),
+            "a mask has shape",
         ),
         (lambda d: bound(d, ALL, process=masked(K), samples=1), "at least 2"),
         (lambda d: bound(d, ALL, process=masked(K), levels=[1.0, 0.0]), "rising"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from perrin.errors import PerrinError
+from perrin.nets.axial import Axial
 from perrin.nets.conv_unet import UNet
 from perrin.nets.folding import fold, unfold
 from perrin.nets.patch_transformer import DiT
@@ -28,6 +29,7 @@ BUILDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "patches of an image": (DiT, {"shape": [1, 8, 8], "classes": 3, **TINY}),
     "patches of an odd image": (DiT, {"shape": [3, 7, 9], "classes": 3, "patch": 4, "qk_norm": True, **TINY}),
     "patches of a volume": (DiT, {"shape": [1, 5, 6, 7], "classes": 3, **TINY}),
+    "windows": (Axial, {"shape": [2, 13], "classes": 3, "patch": 4, "width": 16, "blocks": 1}),
     "points": (MLP, {"shape": [2], "classes": 3, "width": 16}),
     "narrow": (MLP, {"shape": [2], "classes": 3, "width": 16, "octaves": 3}),
     "table": (MLP, {"shape": [2, 3, 2], "classes": 3, "width": 16}),

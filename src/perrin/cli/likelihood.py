@@ -56,12 +56,13 @@ def command(
 
     Integer data (pixels) get a probability, in bits per dimension; other data a density in their own units. The
     flow's value and the bound belong to two different densities: for a trained model either may be the larger. Texts
-    have a bound, in bits per token.
+    have a bound, in bits per token. Series have the log-density of every horizon given what came before, per value.
 
     Example:
       perrin likelihood runs/digits
       perrin likelihood runs/mnist mnist.npz --data subset=test -n 256 --method both
       perrin likelihood runs/points points.csv --rank 16 --out odd
+      perrin likelihood runs/prices prices.csv -n 50 --method both
       perrin likelihood runs/text sentences.txt --data 'separator="\\n"' --rank 10
     """
     from perrin import api

@@ -4,8 +4,9 @@ For data N(m, s^2), x = alpha clean + sigma noise has the posterior (Bayes)
 
     mean = (alpha s^2 x + sigma^2 m) / n,   variance = s^2 sigma^2 / n,   n = alpha^2 s^2 + sigma^2
 
-and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64. `Sequences` and
-`Markov` are those of tokens, `Points` that of points on a torus or of rotations.
+and a mixture weighs its components' means by their responsibilities at x. All arithmetic is float64. `Correlated` is
+that of a Gaussian of any covariance, given some of its entries; `Sequences` and `Markov` are those of tokens, `Points` that
+of points on a torus or of rotations.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from perrin.denoise.correlated import Correlated
 from perrin.denoise.manifolds import Points
 from perrin.denoise.prediction import Condition, Prediction
 from perrin.denoise.sequences import Markov, Sequences
@@ -22,7 +24,7 @@ from perrin.errors import PerrinError
 from perrin.process import levels
 from perrin.process.levels import expand
 
-__all__ = ["Empirical", "Gaussian", "Markov", "Mixture", "Points", "Sequences"]
+__all__ = ["Correlated", "Empirical", "Gaussian", "Markov", "Mixture", "Points", "Sequences"]
 
 
 class Gaussian:

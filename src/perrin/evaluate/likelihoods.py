@@ -1,22 +1,25 @@
-"""Likelihoods of a set of data: a table with standard errors and parts, and its items ranked, the odd ones first."""
+"""Likelihoods of a set of data: a table with standard errors and parts, and its items ranked, the odd ones first.
+
+The items of series are forecasts whose horizons do not overlap: their log-densities are of these, given what came before.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 import yaml
-from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import roc_auc_score
 
 from perrin.contracts import Dataset
 from perrin.densities import Method
 from perrin.errors import PerrinError
-from perrin.evaluate.pictures import tile
+from perrin.evaluate.ranking_picture import ranking_picture
 from perrin.evaluate.text_ranking import token_counts
+from perrin.kinds.series import SeriesCodec
 from perrin.likelihood import LogProb
 from perrin.model import Model
 from perrin.process.state import single
@@ -27,8 +30,6 @@ from perrin.training.schema import check_options
 from perrin.training.setup import open_data
 
 Results: TypeAlias = Mapping[Method, LogProb]
-
-CELL = 56
 
 
 def options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -58,6 +59,9 @@ def dataset(model: Model, path: Path | None, given: Mapping[str, Any], n: int | 
         whole = opener(**check_options(opener, {"path": str(path), **given}, "--data"))
     if n is not None and n < 1:
         raise PerrinError(f"-n {n}: give at least 1 item")
+    if isinstance(model.codec, SeriesCodec):
+        windows: Any = model.codec.cut(whole)
+        return cast("Dataset", windows.apart(model.codec.horizon, n))
     return whole if n is None or n >= len(whole) else whole.split(n, 0)[1]  # stratified by class
 
 
@@ -87,12 +91,11 @@ def measure(
 
 def summary(model: Model, data: Dataset, found: Results) -> dict[str, Any]:
     """What the table shows, JSON-able."""
-    texts = model.codec.categories is not None
-    size = sum(token_counts(model, data)) / len(data) if texts else math.prod(single(model.codec.shape))
+    kind, size = _kind_and_size(model, data)
     facts: dict[str, Any] = {
         "items": len(data),
         "dimensions": size,
-        "data": "texts" if texts else "integer" if model.codec.lattice is not None else "continuous",
+        "data": kind,
         "model_hash": model.hash,
         "methods": {name: _of_method(result, size) for name, result in found.items()},
     }
@@ -100,6 +103,17 @@ def summary(model: Model, data: Dataset, found: Results) -> dict[str, Any]:
         gap = (found["bound"].value - found["ode"].value) / size
         facts["bound_minus_ode_nats_per_dimension"] = float(gap.nanmean())
     return facts
+
+
+def _kind_and_size(model: Model, data: Dataset) -> tuple[str, float]:
+    """What the data are, and how many numbers (tokens, values of a horizon) an item has on average."""
+    codec = model.codec
+    if codec.categories is not None:
+        return "texts", sum(token_counts(model, data)) / len(data)
+    if isinstance(codec, SeriesCodec):
+        masks = [codec.encode([data[i]]).masks for i in range(len(data))]
+        return "series", sum(int(m.learned.sum()) for m in masks if m and m.learned is not None) / len(data)
+    return "integer" if codec.lattice is not None else "continuous", math.prod(single(codec.shape))
 
 
 def _of_method(result: LogProb, size: float) -> dict[str, Any]:
@@ -112,6 +126,8 @@ def _of_method(result: LogProb, size: float) -> dict[str, Any]:
         "stderr_of_an_item": float(result.stderr[kept].nanmean()) if bool(kept.any()) else math.nan,
         "bits_per_dimension": -mean / bits,
         "bits_stderr": stderr / bits,
+        "nats_per_dimension": mean / size,
+        "nats_per_dimension_stderr": stderr / size,
         "parts": {name: float(part[kept].mean()) for name, part in result.parts.items()},
         "prior_mismatch": None if result.mismatch is None else float(result.mismatch[kept].mean()),
         "not_converged": int((~kept).sum()),
@@ -137,12 +153,18 @@ def table(facts: Mapping[str, Any]) -> str:
     """The summary for people."""
     units = {"texts": "bits per token", "integer": "bits per dimension"}
     unit = units.get(facts["data"], "bits per dimension (density)")
-    what = f"{facts['dimensions']} dimensions, {facts['data']} data"
-    if facts["data"] == "texts":
-        what = f"{facts['dimensions']:.1f} tokens on average"
-    lines = [f"{facts['items']} items of {what}", ""]
-    lines.append(f"{'':<24}" + "".join(f"{name:>22}" for name in facts["methods"]))
+    what = f"items of {facts['dimensions']} dimensions, {facts['data']} data"
     rows = [("nats per item", "nats", "stderr"), (unit, "bits_per_dimension", "bits_stderr")]
+    if facts["data"] == "texts":
+        what = f"items of {facts['dimensions']:.1f} tokens on average"
+    if facts["data"] == "series":  # in the units of the columns, which differ
+        what = f"forecasts of {facts['dimensions']:g} values, given what came before; log-densities in the data's units"
+        rows = [
+            ("nats per window", "nats", "stderr"),
+            ("nats per value", "nats_per_dimension", "nats_per_dimension_stderr"),
+        ]
+    lines = [f"{facts['items']} {what}", ""]
+    lines.append(f"{'':<24}" + "".join(f"{name:>22}" for name in facts["methods"]))
     for title, key, error in rows:
         cells = [f"{m[key]:.4f} +- {m[error]:.4f}" for m in facts["methods"].values()]
         lines.append(f"{title:<24}" + "".join(f"{cell:>22}" for cell in cells))
@@ -189,49 +211,8 @@ def write(
     ]
     listing = folder / "likelihood.json"
     write_json(listing, {**facts, "ranked_by": name, "ranking": items})
-    picture = _picture(model, data, result, order, rank)
+    picture = ranking_picture(model, data, result, order, rank)
     if picture is None:
         return [listing]
     picture.save(folder / "ranking.png")
     return [listing, folder / "ranking.png"]
-
-
-def _picture(
-    model: Model, data: Dataset, result: LogProb, order: Sequence[int], rank: int
-) -> Image.Image | None:
-    """The least likely items over the most likely ones, each with its nats."""
-    known = [i for i in order if bool(result.converged[i])]
-    rows = {"least likely": known[:rank], "most likely": known[::-1][:rank]}
-    strips = []
-    for title, indices in rows.items():
-        drawn = [
-            model.codec.picture(model.codec.decode(model.codec.encode([data[i]]).state)) for i in indices
-        ]
-        pictures = [picture for picture in drawn if picture is not None]
-        if len(model.codec.shape) < 2 or len(pictures) < len(indices) or not indices:
-            return None  # a plot of a single point says nothing
-        strips.append(_strip(title, pictures, [float(result.value[i]) for i in indices]))
-    sheet = Image.new("RGB", (max(s.width for s in strips), sum(s.height + 8 for s in strips)), "white")
-    top = 0
-    for strip in strips:
-        sheet.paste(strip, (0, top))
-        top += strip.height + 8
-    return sheet
-
-
-def _strip(title: str, pictures: Sequence[Image.Image], nats: Sequence[float]) -> Image.Image:
-    columns = min(8, len(pictures))
-    cells = []
-    font = ImageFont.load_default(12)
-    for picture, value in zip(pictures, nats, strict=True):
-        factor = max(1, round(CELL / max(picture.size)))
-        large = picture.convert("RGB").resize((picture.width * factor, picture.height * factor), 0)
-        cell = Image.new("RGB", (max(large.width, 72), large.height + 18), "white")
-        cell.paste(large, ((cell.width - large.width) // 2, 0))
-        ImageDraw.Draw(cell).text((cell.width / 2, large.height + 9), f"{value:.0f}", "black", font, "mm")
-        cells.append(cell)
-    sheet = tile(cells, columns, cell=max(cells[0].size))
-    headed = Image.new("RGB", (sheet.width, sheet.height + 22), "white")
-    ImageDraw.Draw(headed).text((2, 10), f"{title}, nats", "black", font, "lm")
-    headed.paste(sheet, (0, 22), sheet)
-    return headed

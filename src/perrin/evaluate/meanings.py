@@ -129,6 +129,19 @@ _MEANINGS: tuple[tuple[str, str, Better, str], ...] = (
     ("mat_r", "  at a distance", "lower", "angstrom to the nearest sample, the mean"),
     ("cov_p", "Samples near one", "higher", "share with a reference within the threshold"),
     ("mat_p", "  at a distance", "lower", "angstrom to the nearest reference, the mean"),
+    ("quantile_loss", "Weighted quantile loss", "lower", "levels .1 to .9, relative to what is forecast"),
+    ("quantile_gain", "  below the best simple method", "higher", "by this share, windows paired"),
+    ("crps", "CRPS", "lower", "over all levels, relative to what is forecast"),
+    ("energy_score", "Energy score", "lower", "of windows as a whole, columns divided by their deviation"),
+    ("variogram_score", "Variogram score", "lower", "of how the values of a window hang together"),
+    ("coverage_80", "In the 80 % interval", "near", "share of true values"),
+    ("coverage_50", "In the 50 % interval", "near", "share of true values"),
+    (
+        "sharpness",
+        "Width of the 80 % interval",
+        "lower",
+        "relative to what is forecast; for the same coverage",
+    ),
     ("filter_share", "Pass the filter", "higher", "share that meets all its rules"),
 )
 

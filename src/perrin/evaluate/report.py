@@ -35,6 +35,7 @@ def _tiles(table: Sequence[Row]) -> str:
     first = {"class_accuracy", "coverage", "frechet_distance", "nearest_ratio"}
     first |= {"bits_per_character", "infill_accuracy", "word_share", "longest_copy"}
     first |= {"sound_share", "atom_stability", "novel_share", "strain_median", "best_rmsd"}
+    first |= {"quantile_loss", "quantile_gain", "coverage_80"}
     chosen = [row for row in table if row.name in first]
     cells = (
         f"<div><span>{escape(row.label)}</span><b>{_number(row.value)}</b><span>{_beside(row)}</span></div>"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perrin.contracts import Codec, Dataset
+from perrin.contracts import Codec, Cuts, Dataset
 from perrin.errors import PerrinError
 from perrin.evaluate.case import Case, Judged
 from perrin.evaluate.comparison import figures
@@ -76,6 +76,8 @@ def held_out(data: Data, folder: Path) -> Dataset:
 def encoded(dataset: Dataset, codec: Codec) -> tuple[Tensor, Tensor | None]:
     """All states of a dataset [N, *shape] and their labels [N] (None without classes), a model's own or not."""
     states, labels = [], []
+    if isinstance(codec, Cuts):  # volumes to the slices that are learned
+        dataset = codec.cut(dataset)
     for start in range(0, len(dataset), 1024):
         items = [dataset[i] for i in range(start, min(start + 1024, len(dataset)))]
         states.append(codec.encode(items).state)

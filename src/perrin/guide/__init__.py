@@ -7,6 +7,7 @@ from perrin.guide.remembered import Remembered
 from perrin.guide.self_conditioned import SelfConditioned
 from perrin.guide.tempering import Tempered
 from perrin.guide.thresholding import DynamicThreshold, Threshold
+from perrin.guide.tilted import Tilted
 from perrin.guide.wrapper import Guide
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "SelfConditioned",
     "Tempered",
     "Threshold",
+    "Tilted",
 ]

@@ -1,5 +1,5 @@
 """How a file was made, carried by it: a text chunk `perrin` in a PNG, a comment in a GIF, a field of each record of
-an SDF, a JSON sidecar.
+an SDF, an extension of a NIfTI file, a private attribute of a DICOM file, a JSON sidecar.
 
 The content is one JSON object. Many items share most of what is said of them, which is written once, since readers
 refuse long texts (Pillow: more than a mebibyte). PNG: an iTXt chunk (PNG specification 11.3.3.4), since tEXt cannot
@@ -109,6 +109,14 @@ def _of_records(content: str) -> str | None:
     return found[0] if len(found) == 1 else f'{{"items": [{",".join(found)}]}}' if found else None
 
 
+def _of_scan(path: Path) -> str | None:
+    """What a medical file says of itself."""
+    from perrin.kinds.volumes.dicom_writing import dicom_text
+    from perrin.kinds.volumes.nifti import is_nifti, nifti_text
+
+    return nifti_text(path) if is_nifti(path) else dicom_text(path)
+
+
 def _text(path: Path) -> str | bytes | None:
     if not path.is_file():
         raise PerrinError(f"no file '{path}'")
@@ -119,6 +127,8 @@ def _text(path: Path) -> str | bytes | None:
             return _of_page(path.read_text(encoding="utf-8"))
         if path.suffix.lower() == ".sdf":
             return _of_records(path.read_text(encoding="utf-8"))
+        if path.name.lower().endswith((".nii", ".nii.gz", ".dcm")):
+            return _of_scan(path)
         if path.suffix.lower() not in (".png", ".gif"):
             return None
         with Image.open(path) as image:

@@ -6,12 +6,12 @@ r"""Variational bounds: log p(x) from below, by the denoiser of a diffusion mode
     a chain          diffusion = sum over steps of E KL(q(x_s | x_t, x) || p(x_s | x_t))      (Ho et al. 2020)
 
 Levels (or steps) are stratified and every stratum has at least two independent draws, so that the standard error
-of each item is unbiased. Draws are named by the items' seeds: an item alone is the item in a batch.
+of each item is unbiased. Draws are named by the items' seeds: an item alone is the item in a batch. Of states of which some
+entries are given it is a bound of log p(the free | the observed).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +22,16 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.likelihood.categorical_bound import token_bound
-from perrin.likelihood.draws import Draws
+from perrin.likelihood.draws import Draws, Rows
 from perrin.likelihood.gaussians import prior_divergence
+from perrin.likelihood.given import counts, free, total
 from perrin.likelihood.lattices import Lattices
 from perrin.likelihood.reconstruction import LastFactor, Reconstruction
 from perrin.likelihood.result import LogProb
 from perrin.likelihood.strata import continuous, steady, steps
 from perrin.likelihood.transitions import Variance, rate, scale, transition
 from perrin.process.categorical import Categorical
-from perrin.process.state import State, leaves
+from perrin.process.state import Masks, State, map_leaves
 from perrin.sample.noise import Key
 
 
@@ -74,7 +75,7 @@ def bound(denoiser: Denoiser, x: State, *, process: Categorical | None = None, *
     Args:
         denoiser: any `(x, level, condition) -> Prediction`; x: clean states [B, ...], or named leaves.
         process: of tokens x int64 [B, ...], `masked(K)` or `uniform(K)`; an absent position (-1) costs nothing.
-        observed: of tokens, bool [B, ...]: these are given, and the bound is of log p(the others | these).
+        masks: of entries that items have, and of those that are given: the bound is of log p(the others | these).
         levels: of a chain, rising from noisy to clean (`schedule.levels.flip(0)` of a `discrete` schedule, or a
             part of them); None: continuous time over `level_range`, of tokens over all levels.
         samples: network evaluations an item for the diffusion term, in all; at least 2.
@@ -86,7 +87,7 @@ def bound(denoiser: Denoiser, x: State, *, process: Categorical | None = None, *
         variance: of a chain's steps, "posterior" (beta~) or "marginal" (beta), unless the denoiser predicts it.
         batch: rows of a network call.
 
-    Tokens have the options levels (up to +inf), samples, seeds, condition, observed and batch.
+    Tokens have the options levels (up to +inf), samples, seeds, condition, masks and batch.
 
     Returns:
         parts `prior`, `diffusion`, `reconstruction`. The standard error is that of the draws alone.
@@ -117,6 +118,7 @@ def terms(
     lattice: Lattices = None,
     reconstruction: Reconstruction | None = None,
     condition: Condition = None,
+    masks: Masks | None = None,
     level_range: tuple[float, float] = (-10.0, 12.4),
     variance: Variance = "posterior",
     batch: int = 512,
@@ -126,37 +128,34 @@ def terms(
         raise PerrinError(f"variance {variance!r} is not known; known: posterior, marginal")
     strata = continuous(*level_range, samples) if levels is None else steps(levels, samples)
     strata.check(denoiser)
-    last = LastFactor(x, float(strata.edges[-1]), lattice, reconstruction)
-    draws = Draws(x, condition, seeds, batch)
-    size = sum(math.prod(leaf.shape[1:]) for leaf in leaves(x).values())
+    draws = Draws(x, condition, masks, seeds, batch)
+    size = counts(x, draws.masks)
+    last = LastFactor(x, float(strata.edges[-1]), lattice, reconstruction, draws.masks)
 
-    def one(clean: State, held: Condition, draw: Tensor, u: Tensor, noise: State) -> list[Tensor]:
-        noisy, cleaner = strata.pick(draw // strata.draws, u)
+    def one(rows: Rows) -> list[Tensor]:
+        clean, held, own, number, u, noise = rows
+        noisy, cleaner = strata.pick(number // strata.draws, u)
         if levels is None:
-            nats, each = rate(denoiser, clean, noisy, noise, held), torch.full_like(u, 0.5)
+            nats, each = rate(denoiser, clean, noisy, noise, held, own), torch.full_like(u, 0.5)
         else:
-            nats = transition(denoiser, clean, noisy, cleaner, noise, held, variance)
+            nats = transition(denoiser, clean, noisy, cleaner, noise, held, variance, masks=own)
             each = scale(noisy, cleaner, variance)
-        return [nats, each, _square(noise) - size]
+        return [nats, each, total(map_leaves(_square, noise), free(clean, own)) - counts(clean, own)]
 
     shape = (len(strata.weights), strata.draws, draws.items)
     nats, scales, excess = (t.reshape(shape) for t in draws.table(shape[0] * shape[1], "bound", one))
     diffusion, error = strata.integral(steady(nats, scales, excess, size))
-    calls = draws.calls
-    constant = torch.full((draws.items,), last.constant, dtype=torch.float64, device=draws.device)
-    spread = torch.zeros_like(constant)
+    calls, constant, spread = draws.calls, last.constant, torch.zeros_like(size)
     if last.drawn:
         count = max(2, samples // 8)
-        (found,) = draws.table(count, "reconstruction", lambda c, held, d, u, e: [last(denoiser, c, e, held)])
+        (found,) = draws.table(
+            count, "reconstruction", lambda r: [last(denoiser, r.clean, r.noise, r.condition, r.masks)]
+        )
         constant, spread = constant + found.mean(0), (found.var(0) / count).sqrt()
         calls = draws.calls if last.evaluates else calls
-    return Terms(
-        strata.edges, -prior_divergence(x, strata.edges[0]), -diffusion, constant, error, spread, calls
-    )
+    prior = -prior_divergence(x, strata.edges[0], draws.masks)
+    return Terms(strata.edges, prior, -diffusion, constant, error, spread, calls)
 
 
-def _square(noise: State) -> Tensor:
-    """||noise||^2 over all leaves, [B] float64."""
-    return torch.stack([v.to(torch.float64).square().flatten(1).sum(1) for v in leaves(noise).values()]).sum(
-        0
-    )
+def _square(noise: Tensor) -> Tensor:
+    return noise.to(torch.float64).square()

@@ -31,14 +31,14 @@ from perrin.denoise.adapter import Function
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.denoise.tokens import TokenDenoiser
 from perrin.errors import PerrinError
-from perrin.likelihood.draws import Draws
+from perrin.likelihood.draws import Draws, Rows
+from perrin.likelihood.given import free
 from perrin.likelihood.result import LogProb
 from perrin.likelihood.strata import steps, unit
 from perrin.process.categorical import ABSENT, Categorical
-from perrin.process.state import State
+from perrin.process.state import Masks, State
 from perrin.sample.noise import Key
 
-_FREE = "(free)"  # beside the condition: which tokens the bound is of
 _ENTRIES = 2**25  # of the predictions of one network call, by default
 
 
@@ -52,31 +52,31 @@ def token_bound(
     samples: int = 128,
     seeds: Sequence[Key] | None = None,
     condition: Condition = None,
-    observed: Tensor | None = None,
+    masks: Masks | None = None,
     batch: int | None = None,
 ) -> LogProb:
     """A lower bound of log p of tokens int64 [B, ...], nats per item; see `perrin.likelihood.bound`."""
     x = _checked(tokens, process)
-    free = _free(x, observed)
     strata = unit(samples) if levels is None else steps(levels, samples, clean=True)
     rows = batch or max(1, min(512, _ENTRIES // max(1, x[0].numel() * process.classes)))
-    draws = Draws(x, {**(condition or {}), _FREE: free}, seeds, rows, tokens=True)
+    draws = Draws(x, condition, masks, seeds, rows, tokens=True)
     each = _Terms(denoiser, process)
 
-    def one(clean: State, held: Condition, draw: Tensor, u: Tensor, v: State) -> list[Tensor]:
-        mine, rest = _parted(held)
+    def one(rows: Rows) -> list[Tensor]:
+        clean, rest, own, number, u, v = rows
         assert isinstance(clean, Tensor)
         assert isinstance(v, Tensor)
-        at, after = strata.pick(draw // strata.draws, u)
+        at, after = strata.pick(number // strata.draws, u)
         if levels is None:
-            return [each.rate(clean, mine, at, v, rest)]
-        return [each.divergence(clean, mine, at, after, v, rest)]
+            return [each.rate(clean, _free(clean, own), at, v, rest)]
+        return [each.divergence(clean, _free(clean, own), at, after, v, rest)]
 
-    def last(clean: State, held: Condition, draw: Tensor, u: Tensor, v: State) -> list[Tensor]:
-        mine, rest = _parted(held)
+    def last(rows: Rows) -> list[Tensor]:
+        clean, rest, own, _, u, v = rows
         assert isinstance(clean, Tensor)
         assert isinstance(v, Tensor)
-        return [each.reconstruction(clean, mine, torch.full_like(u, float(strata.edges[-1])), v, rest)]
+        level = torch.full_like(u, float(strata.edges[-1]))
+        return [each.reconstruction(clean, _free(clean, own), level, v, rest)]
 
     shape = (len(strata.weights), strata.draws, draws.items)
     (nats,) = draws.table(shape[0] * shape[1], "bound", one)
@@ -86,7 +86,7 @@ def token_bound(
     parts["reconstruction"] = torch.zeros_like(variance)
     if levels is not None:
         start = strata.edges[:1].to(x.device)
-        parts["prior"] = -_sum(process.prior_divergence(x, start), free)
+        parts["prior"] = -_sum(process.prior_divergence(x, start), _free(x, draws.masks))
     if levels is not None and math.isfinite(float(strata.edges[-1])):
         count = max(2, samples // 8)
         (found,) = draws.table(count, "reconstruction", last)
@@ -172,19 +172,10 @@ def _checked(x: State, process: Categorical) -> Tensor:
     return x
 
 
-def _free(x: Tensor, observed: Tensor | None) -> Tensor:
+def _free(x: Tensor, masks: Masks) -> Tensor:
     """Which tokens the bound is of: those that are there and not observed."""
-    if observed is None:
-        return x != ABSENT
-    if observed.shape != x.shape:
-        raise PerrinError(f"observed has shape {tuple(observed.shape)}, the tokens {tuple(x.shape)}")
-    return (x != ABSENT) & ~observed.to(x.device, torch.bool)
-
-
-def _parted(held: Condition) -> tuple[Tensor, Condition]:
-    """(free tokens, what the denoiser is given)."""
-    assert held is not None
-    return held[_FREE], {name: v for name, v in held.items() if name != _FREE} or None
+    mask = free(x, masks)[""]
+    return x != ABSENT if mask is None else (x != ABSENT) & mask
 
 
 def _sum(nats: Tensor, free: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ r"""Log-likelihood by the probability flow: the change of variables along it (So
 
 with x = alpha y at the clean end, where the last term, the volume, turns a density of x into one of y. The
 noise end needs none: N(0, I) is in unit coordinates already. Only levels appear, so a model has the same value
-under every schedule. What has this density is data with the clean end's noise, sigma/alpha = .002.
+under every schedule. What has this density is data with the clean end's noise, sigma/alpha = .002. Of states of which some
+entries are given it is that of the others under these, log p(free | observed), with d the number of the free.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.likelihood.divergence import Divergence, make_probes
 from perrin.likelihood.gaussians import prior_divergence
+from perrin.likelihood.given import checked
 from perrin.likelihood.integration import TOLERANCE, Integrated, Stepping, integrate
-from perrin.likelihood.items import Layout, check_items, keys_of
+from perrin.likelihood.items import check_items, keys_of
+from perrin.likelihood.layout import Layout
 from perrin.likelihood.probability_flow import Flow, ends
 from perrin.likelihood.result import LogProb
 from perrin.process import levels
 from perrin.process.schedule import CLIP
-from perrin.process.state import State
+from perrin.process.state import Masks, State
 from perrin.sample.noise import Key
 
 
@@ -41,6 +44,7 @@ def log_prob(
     probes: int = 8,
     seeds: Sequence[Key] | None = None,
     condition: Condition = None,
+    masks: Masks | None = None,
     level_range: tuple[float, float] = CLIP,
     steps: int | None = None,
     tolerance: float = TOLERANCE,
@@ -52,12 +56,12 @@ def log_prob(
     Args:
         denoiser: any `(x, level, condition) -> Prediction`, differentiable.
         x: clean states [B, ...] or named leaves, floating point.
-        method: 'ode'; or 'bound', which is `bound` with its `options` and these seeds, condition and level_range.
-        divergence: 'exact' (one reverse pass per entry of a state and evaluation); 'rademacher' or 'gaussian' (one
+        method: 'ode'; or 'bound', which is `bound` with its `options` and these seeds, condition, masks and level_range.
+        divergence: 'exact' (one reverse pass per free entry and evaluation); 'rademacher' or 'gaussian' (one
             per probe), whose spread over the probes gives the standard error, NaN with one probe.
         probes: how many per item.
         seeds: one key an item, naming its probes; None: an item's own numbers name them.
-        condition, level_range, steps, max_evaluations: as in `encode`.
+        condition, masks, level_range, steps, max_evaluations: as in `encode`.
         tolerance: of one step's error, as in `encode`, and of the log-density's in nats per dimension.
 
     Returns:
@@ -78,7 +82,9 @@ def log_prob(
     if method == "bound":
         from perrin.likelihood.bounds import bound
 
-        return bound(denoiser, x, seeds=seeds, condition=condition, level_range=level_range, **options)
+        return bound(
+            denoiser, x, seeds=seeds, condition=condition, masks=masks, level_range=level_range, **options
+        )
     if method != "ode":
         raise PerrinError(f"method {method!r} is not known; known: ode, bound")
     if options:
@@ -86,29 +92,29 @@ def log_prob(
     check_items(x, condition)
     keys = keys_of(x, seeds)
     low, high = ends(level_range)
-    layout = Layout(x)
+    layout = Layout(x, checked(masks, x))
     clean, d = layout.flatten(x), layout.entries
-    flow = Flow(denoiser, layout, condition, True, make_probes(divergence, probes, keys, d, clean.device))
+    drawn = make_probes(divergence, probes, keys, layout.whole, clean.device)
+    flow = Flow(denoiser, layout, condition, True, None if drawn is None else layout.some(drawn))
     integrals = clean.new_zeros(len(clean), 1 if flow.probes is None else probes)
     start = torch.cat([float(levels.alpha(high)) * clean, integrals], 1)
-    end = integrate(flow, start, high, low, d, Stepping(steps, tolerance, max_evaluations))
-    return _assemble(end, flow, clean, low, high)
+    stepping = Stepping(steps, tolerance, max_evaluations)
+    end = integrate(flow, start, high, low, d, stepping, layout.counts)
+    return _assemble(end, flow, low, high)
 
 
-def _assemble(end: Integrated, flow: Flow, clean: Tensor, low: float, high: float) -> LogProb:
-    d = flow.layout.entries
+def _assemble(end: Integrated, flow: Flow, low: float, high: float) -> LogProb:
+    d, counts = flow.layout.entries, flow.layout.counts
     noisy, integrals = end.value[:, :d], end.value[:, d:]
-    lost = noisy.isnan().any(1)
-    volume = torch.full_like(noisy[:, 0], d * float(levels.log_alpha(high)))
+    volume = counts * float(levels.log_alpha(high))
     parts = {
-        "prior": -0.5 * (noisy.square() + math.log(2 * math.pi)).sum(1),
+        "prior": -0.5 * (noisy.square().sum(1) + counts * math.log(2 * math.pi)),
         "divergence": integrals.mean(1),
-        "volume": volume.masked_fill(lost, torch.nan),
+        "volume": volume.masked_fill(noisy.isnan().any(1), torch.nan),
     }
     value = torch.stack(list(parts.values())).sum(0)
-    return LogProb(
-        value, _stderr(integrals, flow), end.converged, parts, end.evaluations, prior_divergence(clean, low)
-    )
+    mismatch = prior_divergence(flow.layout.clean, low, flow.layout.masks)
+    return LogProb(value, _stderr(integrals, flow), end.converged, parts, end.evaluations, mismatch)
 
 
 def _stderr(integrals: Tensor, flow: Flow) -> Tensor:

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from perrin.denoise.prediction import Condition
+from perrin.likelihood.given import checked
 from perrin.likelihood.items import check_items, keys_of
-from perrin.process.state import State, batch_size, leaves, like, map_leaves
+from perrin.process.state import Masks, State, batch_size, leaves, like, map_leaves
 from perrin.sample.noise import Key, bits, normals, seed_of, seed_tensor, uniforms
 
-Term: TypeAlias = Callable[[State, Condition, Tensor, Tensor, State], list[Tensor]]
-"""(clean rows, condition rows, draw [R] int64, u [R] in (0, 1), noise rows) -> tensors [R]."""
+
+class Rows(NamedTuple):
+    """Some draws of some items.
+
+    `clean`, `condition` and `masks` are those of the items; `number` int64 [R] says which draw, `u` [R] lies in (0, 1),
+    `noise` is in the form of `clean`.
+    """
+
+    clean: State
+    condition: Condition
+    masks: Masks
+    number: Tensor
+    u: Tensor
+    noise: State
+
+
+Term: TypeAlias = Callable[[Rows], list[Tensor]]
+"""What is wanted of every row: tensors [R]."""
 
 
 class Draws:
     """Draws for the items of `x`: a function of (seed, name of the draws, number of the draw) alone.
 
     Args:
-        x: states [B, ...]; condition: as the denoiser takes it, or None.
+        x: states [B, ...]; condition: as the denoiser takes it, or None; masks: of entries there are, and given.
         seeds: a key an item; None: an item's own numbers. batch: rows (item, draw) of a network call.
         tokens: whether the states are tokens; their noise is uniform in (0, 1), that of numbers normal.
 
@@ -34,9 +52,17 @@ class Draws:
     """
 
     def __init__(
-        self, x: State, condition: Condition, seeds: Sequence[Key] | None, batch: int, *, tokens: bool = False
+        self,
+        x: State,
+        condition: Condition,
+        masks: Masks | None,
+        seeds: Sequence[Key] | None,
+        batch: int,
+        *,
+        tokens: bool = False,
     ) -> None:
         check_items(x, condition, tokens=tokens)
+        self.masks = checked(masks, x)
         self.x, self.condition, self.batch, self.calls = x, condition, batch, 0
         self.items = batch_size(x)
         self.keys = keys_of(x, seeds)
@@ -51,12 +77,14 @@ class Draws:
         for start in range(0, rows, self.batch):
             chunk = torch.arange(start, min(start + self.batch, rows), device=self.device)
             draw, item = chunk // self.items, chunk % self.items
-            clean = map_leaves(lambda v, item=item: v[item], self.x)
+            some = partial(torch.index_select, dim=0, index=item)
+            clean, masks = map_leaves(some, self.x), self.masks.map(some)
             held = None if self.condition is None else {n: v[item] for n, v in self.condition.items()}
             seeds = named[item, draw]
             u = uniforms(seeds[:, 0], 1)[:, 0]
             noise = {n: _noise(seeds[:, 1 + i], v) for i, (n, v) in enumerate(leaves(clean).items())}
-            found.append([v.to(torch.float64) for v in term(clean, held, draw, u, like(noise, self.x))])
+            drawn = Rows(clean, held, masks, draw, u, like(noise, self.x))
+            found.append([v.to(torch.float64) for v in term(drawn)])
             self.calls += 1
         return [torch.cat(parts).reshape(count, self.items) for parts in zip(*found, strict=True)]
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.special import log_ndtr
 
 from perrin.contracts import Lattice
+from perrin.likelihood.given import free, total
 from perrin.likelihood.lattices import indices, placed
 from perrin.process import levels
-from perrin.process.state import State, leaves
+from perrin.process.state import Masks, State, map_leaves
+from perrin.sample.keeping import NOTHING
 
 
 def kl(mean: Tensor, variance: Tensor, other_mean: Tensor, other_variance: Tensor) -> Tensor:
@@ -25,17 +27,18 @@ def kl(mean: Tensor, variance: Tensor, other_mean: Tensor, other_variance: Tenso
     return 0.5 * (excess - torch.log1p(excess) + (mean - other_mean) ** 2 / other_variance)
 
 
-def prior_divergence(x: State, level: Tensor | float) -> Tensor:
-    """KL(q(z | x) || N(0, I)) at a noisy level, nats [B], over all leaves of the clean states x.
+def prior_divergence(x: State, level: Tensor | float, masks: Masks = NOTHING) -> Tensor:
+    """KL(q(z | x) || N(0, I)) at a noisy level, nats [B], over the free entries of all leaves of the clean states x.
 
     By convexity it is no less, on average, than the prior's own mismatch.
     """
-    total = []
-    for leaf in leaves(x).values():
+
+    def of(leaf: Tensor) -> Tensor:
         one = torch.ones((), dtype=torch.float64, device=leaf.device)
         alpha, variance = levels.alpha(level).to(leaf.device), levels.sigma(level).to(leaf.device) ** 2
-        total.append(kl(alpha * leaf.to(torch.float64), variance, 0 * one, one).flatten(1).sum(1))
-    return torch.stack(total).sum(0)
+        return kl(alpha * leaf.to(torch.float64), variance, 0 * one, one)
+
+    return total(map_leaves(of, x), free(x, masks))
 
 
 def discretised_log_prob(x: Tensor, mean: Tensor, std: Tensor, lattice: Lattice) -> Tensor:

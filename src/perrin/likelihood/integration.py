@@ -1,15 +1,11 @@
-r"""Integration of dy/dlevel = f(y, level) by the Runge-Kutta pair 5(4) of Dormand and Prince (1980).
+r"""Integration of dy/dlevel = f(y, level), every item with its own level, its own step and its own error.
 
-    k_i = f(y + h sum_j a_ij k_j, level + c_i h),   y' = y + h sum_i b_i k_i,   error = h sum_i e_i k_i
-
-Every item of the batch has its own level, its own step and its own error, and leaves when it has arrived, so
-that its result is the one it would have alone. The last slope of a step is the first of the next. An item
-that does not arrive is NaN and says so.
+An item leaves when it has arrived, so that its result is the one it would have alone. One that does not arrive is NaN and
+says so. The steps are those of `runge_kutta`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,28 +13,7 @@ import torch
 from torch import Tensor
 
 from perrin.errors import PerrinError
-
-Field = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""f(y [b, n], level [b], items [b]) -> [b, n]: `items` says which of the batch the rows are."""
-
-A = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (
-        35 / 384,
-        0.0,
-        500 / 1113,
-        125 / 192,
-        -2187 / 6784,
-        11 / 84,
-    ),  # b as well: the last stage is the new state
-)
-C = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
-E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-STAGES = len(A)
+from perrin.likelihood.runge_kutta import STAGES, Field, step
 
 TOLERANCE = 1e-5
 """Of one step's error: about what a float32 network can resolve."""
@@ -88,7 +63,13 @@ class Integrated:
 
 
 def integrate(
-    field: Field, y: Tensor, start: float, stop: float, entries: int, stepping: Stepping
+    field: Field,
+    y: Tensor,
+    start: float,
+    stop: float,
+    entries: int,
+    stepping: Stepping,
+    counts: Tensor | None = None,
 ) -> Integrated:
     """Carry y [B, n] from level `start` to level `stop`, rising or falling.
 
@@ -96,46 +77,36 @@ def integrate(
         field: the slopes.
         y: float64; the first `entries` columns are a state, the others integrals along its way.
         stepping: fixed or adaptive steps.
+        counts: [B], how many of those entries an item has, if not all: the rest are zero, and so are their slopes.
     """
+    sizes = torch.full_like(y[:, 0], entries) if counts is None else counts.clamp(min=1)
     if stepping.steps is not None:
-        return _fixed(field, y, start, stop, entries, stepping.tolerance, stepping.steps)
-    return _Adaptive(field, y, start, stop, entries, stepping.tolerance).go(stepping.max_evaluations)
+        return _fixed(field, y, start, stop, entries, sizes, stepping.tolerance, stepping.steps)
+    return _Adaptive(field, y, start, stop, entries, sizes, stepping.tolerance).go(stepping.max_evaluations)
 
 
-def step(
-    field: Field, y: Tensor, level: Tensor, h: Tensor, slope: Tensor, items: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One step: (new y, its slope, error of y), all [b, n]; level and h are [b], `slope` is f(y, level)."""
-    slopes, width, new = [slope], h[:, None], y
-    for row, c in zip(A, C, strict=True):
-        new = y + width * _combine(row, slopes)
-        slopes.append(field(new, level + c * h, items))
-    return new, slopes[-1], width * _combine(E, slopes)
-
-
-def _combine(weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
-    total = torch.zeros_like(slopes[0])
-    for weight, slope in zip(weights, slopes, strict=True):
-        if weight:
-            total = total + weight * slope
-    return total
-
-
-def error_measure(error: Tensor, before: Tensor, after: Tensor, entries: int) -> Tensor:
+def error_measure(error: Tensor, before: Tensor, after: Tensor, entries: int, sizes: Tensor) -> Tensor:
     """Error of each item [b]: the larger of two, neither of which knows the rest of the batch.
 
     The root mean square of the state's errors, entry by entry in units of 1 + |entry|, and the largest error
-    of an integral per entry of the state (nats per dimension).
+    of an integral per entry of the state (nats per dimension). `sizes` [b]: how many entries items have.
     """
     scale = 1 + torch.maximum(before[:, :entries].abs(), after[:, :entries].abs())
-    state = (error[:, :entries] / scale).pow(2).mean(1).sqrt()
+    state = ((error[:, :entries] / scale).pow(2).sum(1) / sizes).sqrt()
     if error.shape[1] == entries:
         return state
-    return torch.maximum(state, error[:, entries:].abs().amax(1) / entries)
+    return torch.maximum(state, error[:, entries:].abs().amax(1) / sizes)
 
 
 def _fixed(
-    field: Field, y: Tensor, start: float, stop: float, entries: int, tolerance: float, steps: int
+    field: Field,
+    y: Tensor,
+    start: float,
+    stop: float,
+    entries: int,
+    sizes: Tensor,
+    tolerance: float,
+    steps: int,
 ) -> Integrated:
     grid = torch.linspace(start, stop, steps + 1, dtype=torch.float64, device=y.device)
     items = torch.arange(len(y), device=y.device)
@@ -145,7 +116,7 @@ def _fixed(
     for here, there in pairwise(grid):
         width = (there - here).expand(len(y))
         new, slope, error = step(field, y, here.expand(len(y)), width, slope, items)
-        size = error_measure(error, y, new, entries)
+        size = error_measure(error, y, new, entries, sizes)
         total, fine, y = total + size, fine & (size <= tolerance), new
     arrived = torch.isfinite(y).all(1)
     return Integrated(torch.where(arrived[:, None], y, torch.nan), fine & arrived, total, 1 + STAGES * steps)
@@ -155,9 +126,17 @@ class _Adaptive:
     """The items under way, each at its own level with its own step."""
 
     def __init__(
-        self, field: Field, y: Tensor, start: float, stop: float, entries: int, tolerance: float
+        self,
+        field: Field,
+        y: Tensor,
+        start: float,
+        stop: float,
+        entries: int,
+        sizes: Tensor,
+        tolerance: float,
     ) -> None:
         self.field, self.stop, self.entries, self.tolerance = field, stop, entries, tolerance
+        self.sizes = sizes
         self.items = torch.arange(len(y), device=y.device)
         self.y, self.level = y, torch.full_like(y[:, 0], start)
         # the flow changes over levels of order one, whatever the data
@@ -181,7 +160,7 @@ class _Adaptive:
         h = torch.where(last, left, torch.copysign(self.h, left))
         y, slope, error = step(self.field, self.y, self.level, h, self.slope, self.items)
         self.evaluations += STAGES
-        size = error_measure(error, self.y, y, self.entries)
+        size = error_measure(error, self.y, y, self.entries, self.sizes)
         taken = (size <= self.tolerance) & torch.isfinite(y).all(1)
         self.error[self.items] += torch.where(taken, size, 0.0)
         self.level = torch.where(taken, self.level + h, self.level)
@@ -196,7 +175,7 @@ class _Adaptive:
     def _keep(self, stays: Tensor) -> None:
         if not bool(stays.all()):
             self.items, self.level, self.h = self.items[stays], self.level[stays], self.h[stays]
-            self.y, self.slope = self.y[stays], self.slope[stays]
+            self.y, self.slope, self.sizes = self.y[stays], self.slope[stays], self.sizes[stays]
 
 
 def growth(size: Tensor, taken: Tensor) -> Tensor:

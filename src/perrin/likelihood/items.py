@@ -1,10 +1,9 @@
-"""The items of a batch: what makes them fit for a likelihood, and how their states lie in vectors."""
+"""The items of a batch: what makes them fit for a likelihood, and what names them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition
 from perrin.errors import PerrinError
 from perrin.process.categorical import ABSENT
-from perrin.process.state import State, batch_size, leaves, like
+from perrin.process.state import State, batch_size, leaves
 from perrin.sample.noise import Key
 
 
@@ -49,7 +48,8 @@ def keys_of(x: State, seeds: Sequence[Key] | None) -> list[Key]:
         PerrinError: another number of seeds than of items.
     """
     if seeds is None:
-        rows = [row.numpy() for row in Layout(x).flatten(x).cpu()]
+        numbers = torch.cat([leaf.to(torch.float64).flatten(1) for leaf in leaves(x).values()], 1)
+        rows = [row.numpy() for row in numbers.cpu()]
         if isinstance(x, Tensor) and not x.is_floating_point():
             # absent positions at the end come from the batch and are none of the item's numbers
             rows = [np.trim_zeros(row - ABSENT, "b") for row in rows]
@@ -58,49 +58,3 @@ def keys_of(x: State, seeds: Sequence[Key] | None) -> list[Key]:
     if len(seeds) != batch_size(x):
         raise PerrinError(f"{len(seeds)} seeds for {batch_size(x)} items")
     return list(seeds)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How states of one form lie in vectors: the leaves in the order of their names, flattened.
-
-    Attributes:
-        template: a state of that form; its names, shapes and precision are read.
-    """
-
-    template: State
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of a leaf without the batch."""
-        return _shapes(self.template)
-
-    @property
-    def entries(self) -> int:
-        """d, the numbers of one item."""
-        return sum(leaf[0].numel() for leaf in leaves(self.template).values())
-
-    def flatten(self, state: State) -> Tensor:
-        """State [B, ...] -> float64 [B, d].
-
-        Raises:
-            PerrinError: other leaves or shapes than the template's.
-        """
-        found = _shapes(state)
-        if found != self.shapes:
-            raise PerrinError(f"states of {_said(self.shapes)} do not match the denoiser's, {_said(found)}")
-        return torch.cat([leaf.to(torch.float64).flatten(1) for leaf in leaves(state).values()], 1)
-
-    def restore(self, vectors: Tensor) -> State:
-        """[B, d] -> state of the vectors' precision; differentiable."""
-        sizes = [leaf[0].numel() for leaf in leaves(self.template).values()]
-        pieces = zip(self.shapes.items(), torch.split(vectors, sizes, 1), strict=True)
-        return like({name: piece.reshape(-1, *shape) for (name, shape), piece in pieces}, self.template)
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(leaf.shape[1:]) for name, leaf in leaves(state).items()}
-
-
-def _said(shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())

@@ -3,7 +3,7 @@ r"""The probability-flow ODE in unit coordinates, and the latent codes that it g
     dx/dlevel = (alpha/2) (D(x, level) - alpha x)
 
 From x = alpha y at the clean end to the noise end, where data are about N(0, I), and back. Only levels appear: a
-model has the same codes under every schedule.
+model has the same codes under every schedule. Of states of which some entries are given the others alone flow (`given`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.errors import PerrinError
 from perrin.likelihood.divergence import value_and_divergence
+from perrin.likelihood.given import checked
 from perrin.likelihood.integration import TOLERANCE, Integrated, Stepping, integrate
-from perrin.likelihood.items import Layout, check_items
+from perrin.likelihood.items import check_items
+from perrin.likelihood.layout import Layout
 from perrin.process import levels
 from perrin.process.schedule import CLIP
-from perrin.process.state import State, map_leaves
+from perrin.process.state import Masks, State, map_leaves
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Flow:
 
     Attributes:
         denoiser: any `(x, level, condition) -> Prediction`.
-        layout: of the states; condition: tensors with the batch as leading axis.
+        layout: of the free entries of the states; condition: tensors with the batch as leading axis.
         diverges: whether the divergence is integrated beside the state, in column d or one column a probe.
         probes: [B, K, d], or None: exact.
     """
@@ -48,17 +50,16 @@ class Flow:
             condition = {name: value[items.to(value.device)] for name, value in condition.items()}
 
         def mean(vectors: Tensor) -> Tensor:
-            found = self.layout.flatten(self.denoiser(self.layout.restore(vectors), level, condition).mean)
-            if found.shape != vectors.shape:
-                raise PerrinError(f"the denoiser gave {len(found)} means for {len(vectors)} states")
-            return found
+            state = self.layout.restore(vectors, level, items)
+            return self.layout.flatten(self.denoiser(state, level, condition).mean, items)
 
         if not self.diverges:
             return 0.5 * alpha * (mean(x) - alpha * x)
         probes = None if self.probes is None else self.probes[items]
         value, divergence = value_and_divergence(mean, x, probes)
         # the trace of the identity by the same probes as the mean's: near the clean end the two cancel
-        identity = x.shape[1] if probes is None else probes.square().sum(2)
+        counts = self.layout.counts[items, None]
+        identity = counts if probes is None else probes.square().sum(2)
         return 0.5 * alpha * torch.cat([value - alpha * x, divergence - alpha * identity], 1)
 
 
@@ -98,6 +99,7 @@ def encode(
     x: State,
     *,
     condition: Condition = None,
+    masks: Masks | None = None,
     level_range: tuple[float, float] = CLIP,
     steps: int | None = None,
     tolerance: float = TOLERANCE,
@@ -109,6 +111,7 @@ def encode(
         denoiser: any `(x, level, condition) -> Prediction`.
         x: clean states [B, ...] or named leaves, floating point.
         condition: tensors with the batch as leading axis.
+        masks: of entries that items have, and that are given; what is not free stays as it is.
         level_range: finite levels (noise end, clean end).
         steps: equal steps in level; None: adaptive, each item with its own.
         tolerance: of one step's error, relative to 1 + |entry|, root mean square over an item's entries.
@@ -125,11 +128,10 @@ def encode(
     """
     check_items(x, condition)
     low, high = ends(level_range)
-    layout = Layout(x)
+    layout = Layout(x, checked(masks, x))
     start = float(levels.alpha(high)) * layout.flatten(x)
-    stepping = Stepping(steps, tolerance, max_evaluations)
-    end = integrate(Flow(denoiser, layout, condition), start, high, low, layout.entries, stepping)
-    return _endpoint(end, end.value, x)
+    end = _carried(Flow(denoiser, layout, condition), start, high, low, steps, tolerance, max_evaluations)
+    return _endpoint(end, end.value, layout)
 
 
 @torch.no_grad()
@@ -138,6 +140,7 @@ def decode(
     z: State,
     *,
     condition: Condition = None,
+    masks: Masks | None = None,
     level_range: tuple[float, float] = CLIP,
     steps: int | None = None,
     tolerance: float = TOLERANCE,
@@ -146,17 +149,29 @@ def decode(
     """Latent codes at the noise end to clean states x / alpha at the clean end; arguments as in `encode`."""
     check_items(z, condition)
     low, high = ends(level_range)
-    layout = Layout(z)
+    layout = Layout(z, checked(masks, z))
+    start = layout.flatten(z)
+    end = _carried(Flow(denoiser, layout, condition), start, low, high, steps, tolerance, max_evaluations)
+    return _endpoint(end, end.value / float(levels.alpha(high)), layout)
+
+
+def _carried(
+    flow: Flow,
+    start: Tensor,
+    here: float,
+    there: float,
+    steps: int | None,
+    tolerance: float,
+    max_evaluations: int,
+) -> Integrated:
     stepping = Stepping(steps, tolerance, max_evaluations)
-    flow = Flow(denoiser, layout, condition)
-    end = integrate(flow, layout.flatten(z), low, high, layout.entries, stepping)
-    return _endpoint(end, end.value / float(levels.alpha(high)), z)
+    return integrate(flow, start, here, there, flow.layout.entries, stepping, flow.layout.counts)
 
 
-def _endpoint(end: Integrated, vectors: Tensor, given: State) -> Endpoint:
+def _endpoint(end: Integrated, vectors: Tensor, layout: Layout) -> Endpoint:
     state = map_leaves(
         lambda leaf, like: leaf.to(torch.promote_types(like.dtype, torch.float32)),
-        Layout(given).restore(vectors),
-        given,
+        layout.restore(vectors),
+        layout.clean,
     )
     return Endpoint(state, end.converged, end.error, end.evaluations)

@@ -20,9 +20,11 @@ from perrin.contracts import Lattice
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
 from perrin.likelihood.gaussians import discretised_log_prob
+from perrin.likelihood.given import free, noised, total
 from perrin.likelihood.lattices import Lattices, by_leaf, indices, placed
-from perrin.process import gaussian, levels
-from perrin.process.state import State, leaves, map_leaves
+from perrin.process import levels
+from perrin.process.state import Masks, State, leaves
+from perrin.sample.keeping import NOTHING
 
 Reconstruction = Literal["gaussian", "lattice", "discretised"]
 
@@ -37,9 +39,10 @@ class LastFactor:
         x: states [B, ...] or named leaves; level: of z, finite.
         lattice: of integer data, or name -> lattice; None: continuous.
         reconstruction: the form of the leaves with a lattice, "lattice" by default; the others are "gaussian".
+        masks: of the entries; those that are not free add nothing.
 
     Attributes:
-        constant: the gaussian leaves' expectation, nats an item.
+        constant: the gaussian leaves' expectation, nats [B].
         drawn: whether other leaves need draws; evaluates: whether those call the denoiser.
 
     Raises:
@@ -48,7 +51,12 @@ class LastFactor:
     """
 
     def __init__(
-        self, x: State, level: float, lattice: Lattices, reconstruction: Reconstruction | None
+        self,
+        x: State,
+        level: float,
+        lattice: Lattices,
+        reconstruction: Reconstruction | None,
+        masks: Masks = NOTHING,
     ) -> None:
         held = {name: found for name, found in by_leaf(lattice, x).items() if found is not None}
         if reconstruction not in (None, "gaussian", "lattice", "discretised"):
@@ -60,29 +68,40 @@ class LastFactor:
                 f"reconstruction {reconstruction!r} is for integer data, and these are continuous: they have no "
                 "lattice; 'gaussian' is right for them"
             )
-        for name, lattice_of_leaf in held.items():
-            indices(leaves(x)[name], lattice_of_leaf)  # refuses other data before any evaluation
+        of = free(x, masks)
+        for name, lattice_of_leaf in held.items():  # refuses other data before any evaluation
+            indices(_placed(leaves(x)[name], of[name], lattice_of_leaf), lattice_of_leaf)
         self.level = level
         self.lattices = {} if reconstruction == "gaussian" else held
         self.drawn = bool(self.lattices)
         self.evaluates = self.drawn and reconstruction == "discretised"
-        continuous = [leaf for name, leaf in leaves(x).items() if name not in self.lattices]
-        self.constant = sum(gaussian_log_prob(level, math.prod(leaf.shape[1:])) for leaf in continuous)
+        each = {n: 0.0 if n in self.lattices else gaussian_log_prob(level, 1) for n in leaves(x)}
+        self.constant = total(
+            {n: torch.full_like(v, each[n], dtype=torch.float64) for n, v in leaves(x).items()}, of
+        )
 
-    def __call__(self, denoiser: Denoiser, clean: State, noise: State, condition: Condition = None) -> Tensor:
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        clean: State,
+        noise: State,
+        condition: Condition = None,
+        masks: Masks = NOTHING,
+    ) -> Tensor:
         """log P of the leaves with a lattice at one draw of z, nats [B] float64."""
         first = next(iter(leaves(clean).values()))
         level = torch.full((len(first),), self.level, dtype=torch.float64, device=first.device)
-        z = map_leaves(lambda c, e: gaussian.marginal(c, level, e), clean, noise)
+        z, of = noised(clean, level, noise, masks), free(clean, masks)
         prediction = denoiser(z, level, condition) if self.evaluates else None
-        total = torch.zeros_like(level)
+        found = torch.zeros_like(level)
         for name, lattice in self.lattices.items():
+            x = _placed(leaves(clean)[name], of[name], lattice)
             if prediction is None:
-                nats = lattice_log_prob(leaves(clean)[name], leaves(z)[name], self.level, lattice)
+                nats = lattice_log_prob(x, leaves(z)[name], self.level, lattice)
             else:
-                nats = discretised_by(prediction, clean, self.level, name, lattice)
-            total = total + nats.flatten(1).sum(1)
-        return total
+                nats = discretised_by(prediction, x, self.level, name, lattice)
+            found = found + total({name: nats}, of)
+        return found
 
 
 def gaussian_log_prob(level: float, size: int) -> float:
@@ -108,12 +127,17 @@ def lattice_log_prob(x: Tensor, z: Tensor, level: float, lattice: Lattice) -> Te
     return -0.5 * ((place - k) / std) ** 2 - torch.logsumexp(scores, -1)
 
 
-def discretised_by(prediction: Prediction, x: State, level: float, name: str, lattice: Lattice) -> Tensor:
-    """log P(x) of the leaf `name` under the discretised Gaussian of a prediction at `level`; nats per entry."""
-    leaf, mean = leaves(x)[name], leaves(prediction.mean)[name]
+def discretised_by(prediction: Prediction, leaf: Tensor, level: float, name: str, lattice: Lattice) -> Tensor:
+    """log P of the leaf `name` under the discretised Gaussian of a prediction at `level`; nats per entry."""
+    mean = leaves(prediction.mean)[name]
     if prediction.variance is None:
         std = torch.full_like(leaf, float(levels.sigma(level)), dtype=torch.float64)
     else:
         std = leaves(prediction.variance)[name].to(torch.float64).clamp(min=0).sqrt()
     step = placed(lattice, leaf)[1]
     return discretised_log_prob(leaf, mean, torch.maximum(std, _SMALLEST * step), lattice)
+
+
+def _placed(leaf: Tensor, mask: Tensor | None, lattice: Lattice) -> Tensor:
+    """The leaf with the lowest value wherever it is not free: filling need not lie on the lattice."""
+    return leaf if mask is None else torch.where(mask, leaf, placed(lattice, leaf)[0].to(leaf.dtype))

@@ -101,14 +101,14 @@ def steps(levels: Tensor | Sequence[float], samples: int, *, clean: bool = False
     return Strata(chain[first], first.diff().to(torch.float64), samples // strata, chain, first[:-1])
 
 
-def steady(values: Tensor, scales: Tensor, excess: Tensor, size: int) -> Tensor:
+def steady(values: Tensor, scales: Tensor, excess: Tensor, size: Tensor) -> Tensor:
     """`values` with the same mean and less variance.
 
     Args:
-        values: [K, draws, B], strata from noisy to clean; size: d, the entries of an item.
+        values: [K, draws, B], strata from noisy to clean; size: d, the entries of each item, [B].
         scales: [K, draws, B], what a term is per ||noise - noise_hat||^2; excess: ||noise||^2 - d.
     """
-    share = torch.where(scales > 0, values / (scales * size), 0.0).mean(1).clamp(0, 1)
+    share = torch.where(scales > 0, values / (scales * size.clamp(min=1)), 0.0).mean(1).clamp(0, 1)
     window = math.ceil(_MEMORY / values.shape[1])
     known = torch.cat([share.new_zeros(1, share.shape[1]), share.cumsum(0)[:-1]])  # of the strata before
     old = torch.cat([share.new_zeros(min(window, len(known)), share.shape[1]), known])[: len(known)]

@@ -7,7 +7,8 @@ chain       KL( q(x_s | x_t, clean) || p(x_s | x_t) ), s the cleaner level: Gaus
 
 The model's variance of a transition is beta~ ("posterior"), beta ("marginal"), or what a denoiser that predicts
 the variance of the clean state implies: beta~ + c_clean^2 variance (Bao et al. 2022, equation 6). Functions of
-noise that is given, differentiable; the expectation over the noise is taken elsewhere.
+noise that is given, differentiable; the expectation over the noise is taken elsewhere. Entries that are not free
+(`given`) add nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +20,31 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Denoiser
 from perrin.likelihood.gaussians import kl
+from perrin.likelihood.given import free, noised, total
 from perrin.process import gaussian
 from perrin.process.levels import expand
-from perrin.process.state import State, leaves, map_leaves
+from perrin.process.state import Masks, State, leaves, like, map_leaves
+from perrin.sample.keeping import NOTHING
 
 Variance = Literal["posterior", "marginal"]
 
 
 def rate(
-    denoiser: Denoiser, clean: State, level: Tensor, noise: State, condition: Condition = None
+    denoiser: Denoiser,
+    clean: State,
+    level: Tensor,
+    noise: State,
+    condition: Condition = None,
+    masks: Masks = NOTHING,
 ) -> Tensor:
     """1/2 ||noise - noise_hat||^2 of every item, nats per unit of level [B], float64.
 
     Args:
-        clean: states [B, ...]; level: [B], finite; noise: in the form of `clean`.
+        clean: states [B, ...]; level: [B], finite; noise: in the form of `clean`; masks: of the entries.
     """
-    mean = denoiser(_noisy(clean, level, noise), level, condition).mean
-    return 0.5 * torch.exp(level) * _squares(mean, clean)
+    mean = denoiser(noised(clean, level, noise, masks), level, condition).mean
+    squares = map_leaves(lambda a, b: (a.to(torch.float64) - b.to(torch.float64)).square(), mean, clean)
+    return 0.5 * torch.exp(level) * total(squares, free(clean, masks))
 
 
 def transition(
@@ -46,18 +55,19 @@ def transition(
     noise: State,
     condition: Condition = None,
     variance: Variance = "posterior",
+    masks: Masks = NOTHING,
 ) -> Tensor:
     """KL(q(x_cleaner | x_noisy, clean) || p(x_cleaner | x_noisy)) of every item, nats [B], float64.
 
     Args:
         clean: states [B, ...]; noisy, cleaner: levels [B] of the step; noise: of the noisy state.
-        variance: of the model's step where the denoiser predicts none.
+        variance: of the model's step where the denoiser predicts none; masks: of the entries.
     """
-    found = denoiser(_noisy(clean, noisy, noise), noisy, condition)
+    found = denoiser(noised(clean, noisy, noise, masks), noisy, condition)
     _, c_clean, std = gaussian.posterior(noisy, cleaner)
     means, entries = leaves(found.mean), leaves(clean)
     spreads = leaves(found.variance) if found.variance is not None else None
-    total = torch.zeros_like(noisy)
+    nats = {}
     for name, entry in entries.items():
         wide = entry.to(torch.float64)
         gain, own = expand(c_clean, wide), expand(std**2, wide)
@@ -66,8 +76,8 @@ def transition(
         else:
             model = own if variance == "posterior" else expand(_marginal_variance(noisy, cleaner), wide)
         apart = gain * (means[name].to(torch.float64) - wide)
-        total = total + kl(apart, own, torch.zeros_like(apart), model).flatten(1).sum(1)
-    return total
+        nats[name] = kl(apart, own, torch.zeros_like(apart), model).expand(wide.shape)
+    return total(like(nats, clean), free(clean, masks))
 
 
 def scale(noisy: Tensor, cleaner: Tensor, variance: Variance = "posterior") -> Tensor:
@@ -80,18 +90,3 @@ def scale(noisy: Tensor, cleaner: Tensor, variance: Variance = "posterior") -> T
 def _marginal_variance(noisy: Tensor, cleaner: Tensor) -> Tensor:
     """beta: the variance that the forward step from `cleaner` to `noisy` adds."""
     return gaussian.transition(cleaner, noisy)[1] ** 2
-
-
-def _noisy(clean: State, level: Tensor, noise: State) -> State:
-    return map_leaves(lambda c, z: gaussian.marginal(c, level, z), clean, noise)
-
-
-def _squares(mean: State, clean: State) -> Tensor:
-    """||mean - clean||^2 over all leaves, [B] float64."""
-    found, wanted = leaves(mean), leaves(clean)
-    return torch.stack(
-        [
-            (found[n].to(torch.float64) - wanted[n].to(torch.float64)).square().flatten(1).sum(1)
-            for n in wanted
-        ]
-    ).sum(0)

@@ -90,7 +90,7 @@ class DiT(nn.Module):
         cells = fold(pad(concatenated(x, condition, self.concat_channels), self.patch), self.patch)
         h = self.entrance(cells.flatten(2).transpose(1, 2))
         h = h + self._positions(cells).to(h.dtype)
-        fused = not (_differentiated(x) or _differentiated(time))
+        fused = not (differentiated(x) or differentiated(time))
         for block in self.blocks:
             h = block(h, embedding, fused)
         shift, scale = self.modulation(embedding)[:, None].chunk(2, dim=2)
@@ -105,7 +105,7 @@ class DiT(nn.Module):
         return sines(sizes, self.positions.shape[1]).to(cells.device)
 
 
-def _differentiated(x: Tensor) -> bool:
+def differentiated(x: Tensor) -> bool:
     """Whether an input, and not the weights alone, is differentiated: by forward mode, or maybe twice."""
     dual = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
     return x.requires_grad or dual.tangent is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perrin.contracts import Codec, Outlines
+from perrin.contracts import Codec, Outlines, Tells
 from perrin.design import product_of
 from perrin.errors import PerrinError
 from perrin.process.categorical import Categorical
@@ -40,6 +40,12 @@ def make_process(recipe: Recipe, codec: Codec) -> Categorical | Product | None:
         fit = ", ".join(n for n in nets if getattr(nets[n], "takes_tokens", False) != takes)
         raise PerrinError(
             f"net {recipe.net['name']!r} does not take {what}, which this kind's states are; {fit} do"
+        )
+    if isinstance(codec, Tells) != getattr(nets[recipe.net["name"]], "takes_windows", False):
+        fit = ", ".join(n for n in nets if getattr(nets[n], "takes_windows", False))
+        raise PerrinError(
+            f"net {recipe.net['name']!r} does not fit kind {recipe.kind!r}: windows of series need a network that is "
+            f"told what is given of them ({fit}), and no other kind has such windows"
         )
     if codec.categories is None:
         if recipe.process is not None:

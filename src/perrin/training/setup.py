@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perrin.contracts import Codec, Cuts, Dataset
+from perrin.contracts import Codec, Cuts, Dataset, Tells
 from perrin.design import Design, Sampling
 from perrin.errors import PerrinError
 from perrin.learn.classification import Classification
@@ -215,14 +215,16 @@ def make_auxiliary(section: dict[str, Any] | None, codec: Codec) -> Auxiliary | 
 def make_design(recipe: Recipe, codec: Codec) -> Design:
     """Network and parameterisation of a recipe around a codec."""
     classes = len(codec.classes) if codec.classes else None
-    given = ("shape", "classes", "out_channels", "out_shape", "categories", "states", "properties")
-    net = named(nets, recipe.net, "net", given=given)
+    given = ["shape", "classes", "out_channels", "out_shape", "categories", "states", "properties"]
+    net = named(nets, recipe.net, "net", given=[*given, "covariates", "static"])
     _check_task(recipe, codec)
     process = make_process(recipe, codec)
     if isinstance(process, Product):
         net |= given_of_product(process, codec)
     elif process is not None:
         net |= {"categories": process.classes, "states": process.states}
+    elif isinstance(codec, Tells):
+        net |= codec.tells
     parameterisation: dict[str, Any] = {"name": "logits"}
     if not isinstance(process, Categorical):
         parameterisation = make_parameterisation(recipe, codec)

@@ -91,7 +91,7 @@ class SeriesCodec:
             context: rows before them that a model sees; default: 7 seasons or 3 horizons, as far as the data reach.
             transform: of all columns or by column: identity, log, box_cox, asinh, difference, cumulative, or a list of
                 them applied one after another, such as [log, difference].
-            tasks: shares of forecast, impute, backcast, generate; default: .55, .2, .1, .15. Columns with a difference
+            tasks: shares of forecast, impute, backcast, generate; default: .7, .15, .05, .1. Columns with a difference
                 cannot be imputed, since what fills a gap would have to meet its far side.
             labels: False makes states without classes; the data keep their labels.
 
@@ -123,6 +123,12 @@ class SeriesCodec:
     def processes(self) -> dict[str, dict[str, Any]]:
         """None: the state is one Gaussian leaf."""
         return {}
+
+    @property
+    def tells(self) -> dict[str, int]:
+        """How many covariates, the calendar's waves and the data's own, and static features a network is told of."""
+        waves = 0 if self.unit == "rows" else 2 * len(cycles(self.frequency))
+        return {"covariates": waves + len(self.known), "static": len(self.static)}
 
     @property
     def properties(self) -> list[str]:
@@ -174,6 +180,8 @@ class SeriesCodec:
     def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
         """Windows of one length to a batch; a seed chooses what is given, without seeds it is a forecast's history.
 
+        A window of which it is known what was given, such as one that a model completed, keeps that.
+
         Raises:
             PerrinError: windows of other columns or lengths, or values that a transform does not take.
         """
@@ -181,7 +189,12 @@ class SeriesCodec:
         chosen: Sequence[int | None] = seeds if seeds is not None else [None] * len(items)
         length = windows[0].shape[1] if windows else self.shape[1]
         horizon = min(self.horizon, length - 1)
-        drawn = [draw_task(self.tasks, len(self.names), length, horizon, seed) for seed in chosen]
+        drawn = [
+            draw_task(self.tasks, len(self.names), length, horizon, seed)
+            if w.given is None
+            else ("", w.given)
+            for w, seed in zip(windows, chosen, strict=True)
+        ]
         values = stacked([w.values for w in windows], "windows")
         before = stacked([w.before for w in windows], "windows")
         # a backcast knows nothing of what came before, and what it draws must not begin there
@@ -263,25 +276,46 @@ class SeriesCodec:
         """
         if state.dim() != 3 or state.shape[1] != len(self.names):
             raise PerrinError(f"states have shape {tuple(state.shape)}; [B, {len(self.names)}, T] is needed")
-        values = state.detach().cpu().double().numpy()
-        finite = np.isfinite(values).all((1, 2))
+        values = state.detach().cpu().double()
+        finite = np.isfinite(values.numpy()).all((1, 2))
         if not finite.all():
             bad = np.flatnonzero(~finite)
             raise PerrinError(f"state {bad[0]} holds NaN or infinity ({len(bad)} of {len(finite)} do)")
         given, before = plain(condition, "given"), plain(condition, "before")
-        decoded = self.scaling.decoded(values, given, before)
+        there = ~np.isnan(given) | self._ends(plain(condition, "valid"))  # the rest is filling
+        decoded = np.where(there, self.scaling.decoded(values, given, before).numpy(), np.nan)
         times = plain(condition, "times")
         stamps = times if self.unit == "rows" else times.astype("datetime64[us]")
-        rows = zip(stamps, decoded, before, ~np.isnan(given), strict=True)
-        empty = np.empty((0, values.shape[2]))
-        return [SeriesWindow(tuple(self.names), t, v, b, g, known=empty) for t, v, b, g in rows]
+        rows = zip(
+            stamps, decoded, before, ~np.isnan(given), *self._known(condition, values.shape), strict=True
+        )
+        return [SeriesWindow(tuple(self.names), t, v, b, g, k, s) for t, v, b, g, k, s in rows]
+
+    def _ends(self, valid: np.ndarray) -> np.ndarray:
+        """Which values [B, C, T] the valid entries of a state are of: a difference is of the value before it too."""
+        before = np.concatenate([valid[..., 1:], np.zeros_like(valid[..., :1])], -1)
+        differences = np.array([chain.difference for chain in self.scaling.chains])
+        found: np.ndarray = valid | (before & differences[:, None])
+        return found
+
+    def _known(self, condition: Mapping[str, Tensor], shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Covariates [B, K, T] and static features [B, S] of what `told` says; a missing one is the training mean."""
+        known, static = np.zeros((shape[0], 0, shape[2])), np.zeros((shape[0], 0))
+        if self.known:
+            last = plain(condition, "covariates")[:, -len(self.known) :]  # the calendar's come first
+            mean, deviation = np.array(self.known).T[..., None]
+            known = mean + deviation * last
+        if self.static:
+            mean, deviation = np.array(self.static).T
+            static = mean + deviation * plain(condition, "static")
+        return known, static
 
     def log_det_given(self, values: Any, condition: Mapping[str, Tensor]) -> Tensor:
         """`log |d state / d value|` float64 [B] of the drawn values of windows [B, C, T] under their condition.
 
         Add it to the log-density of the drawn entries of a state to have a log-density in the user's units.
         """
-        held = np.stack([v.values if isinstance(v, SeriesWindow) else np.asarray(v) for v in values])
+        held = np.stack([self.checked(value, "the window").values for value in values])
         return torch.from_numpy(
             self.scaling.log_det(held, plain(condition, "given"), plain(condition, "before"))
         )
@@ -337,7 +371,7 @@ class SeriesCodec:
 
 
 def _tasks(asked: dict[str, float] | None, chains: Sequence[Chain]) -> dict[str, float]:
-    shares = checked(asked or {"forecast": 0.55, "impute": 0.2, "backcast": 0.1, "generate": 0.15})
+    shares = checked(asked or {"forecast": 0.7, "impute": 0.15, "backcast": 0.05, "generate": 0.1})
     if "impute" in shares and any(chain.difference for chain in chains):
         if asked is not None:
             raise PerrinError(

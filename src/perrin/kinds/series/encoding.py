@@ -3,12 +3,13 @@ r"""Windows <-> states: transformed, then standardised by what is given of the w
     x = transform(y),   state = (x - location) / scale,   log |d state / d y| = log |dx/dy| - sum of log scale
 
 over the drawn entries. `location` and `scale` are functions of the given values, which the condition carries, so that a
-state can be brought back without its window. See `transforms` and `robust`.
+state can be brought back without its window. See `transforms` and `robust`. The steps of a walk are centred by the training
+data's median: that of a window's own steps says little, and summed over a horizon its error would be a drift that is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from perrin.errors import PerrinError
 from perrin.kinds.series.frequency import shown
 from perrin.kinds.series.robust import location_scale
 from perrin.kinds.series.transforms import Chain
+
+MOST = 10.0
+"""Deviations from the middle, beyond which what is observed looks alike to a network."""
 
 
 class Scaled(NamedTuple):
@@ -33,8 +37,10 @@ class Scaled(NamedTuple):
 
     @property
     def state(self) -> Tensor:
-        """float32 [B, C, T], 0 where there is nothing."""
+        """float32 [B, C, T], 0 where there is nothing; what is observed of it within +-MOST."""
         z = (self.x - self.location[..., None]) / self.scale[..., None]
+        # of what is given a network is told enough, and decoding takes the values themselves
+        z = np.where(self.observed, np.clip(z, -MOST, MOST), z)
         return torch.from_numpy(np.where(self.valid, z, 0)).float()
 
 
@@ -56,20 +62,34 @@ class Scaling:
         x = self.forward(np.concatenate([before[..., None], values], -1))
         shown = self.forward(np.concatenate([before[..., None], np.where(given, values, np.nan)], -1))
         observed = ~np.isnan(shown)
-        location, scale = location_scale(x, observed, self.location, self.scale)
+        walks = np.array([chain.walks for chain in self.chains])
+        location, scale = location_scale(x, observed, self.location, self.scale, walks)
+        location = np.where(walks, self.location, location)
         return Scaled(x, ~np.isnan(x), observed, location, scale)
 
     def given(self, values: np.ndarray, before: np.ndarray) -> Scaled:
         """Of what is given alone, [B, C, T] with NaN elsewhere: the same location and scale."""
         return self.scaled(values, before, ~np.isnan(values))
 
-    def decoded(self, state: np.ndarray, values: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """States [B, C, T] to the user's units; given `values` (NaN: not given) stay, to the bit."""
+    def decoded(self, state: Tensor, values: np.ndarray, before: np.ndarray) -> Tensor:
+        """States [B, C, T] to the user's units, float64; given `values` (NaN: not given) stay, to the bit."""
+        return self.decoder(values, before, state.device)(state)
+
+    def decoder(
+        self, values: np.ndarray, before: np.ndarray, device: torch.device
+    ) -> Callable[[Tensor], Tensor]:
+        """`decoded` of windows whose given values are known, differentiable, also where no array can be read."""
         shown = self.given(values, before)
-        x = shown.location[..., None] + shown.scale[..., None] * state
-        extended = np.concatenate([before[..., None], values], -1)
-        columns = [chain.inverse(x[:, c], extended[:, c]) for c, chain in enumerate(self.chains)]
-        return np.stack(columns, 1)
+        location, scale, held = (
+            torch.from_numpy(part).to(device)
+            for part in (shown.location, shown.scale, np.concatenate([before[..., None], values], -1))
+        )
+
+        def decode(state: Tensor) -> Tensor:
+            x = location[..., None] + scale[..., None] * state.to(torch.float64)
+            return torch.stack([chain.inverse(x[:, c], held[:, c]) for c, chain in enumerate(self.chains)], 1)
+
+        return decode
 
     def log_det(self, values: np.ndarray, given: np.ndarray, before: np.ndarray) -> np.ndarray:
         """`log |d state / d value|` [B] of the values [B, C, T] that are not `given` (NaN there), in nats."""

@@ -43,7 +43,7 @@ def fan_chart(windows: Sequence[SeriesWindow]) -> Image.Image | None:
         axes.set_ylabel(first.names[c])
         axes.margins(x=0.01)
         if c == 0 and one_question and len(windows) > 1:
-            axes.legend(loc="upper left", fontsize=8, frameon=False)
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, fontsize=8, frameon=False)
     if first.times.dtype.kind == "M":
         figure.autofmt_xdate()
     written = io.BytesIO()
@@ -58,7 +58,7 @@ def _bands(axes: Axes, windows: Sequence[SeriesWindow], c: int) -> None:
     given = np.zeros(len(first.times), bool) if first.given is None else first.given[c]
     drawn = np.isfinite(values).all(0) & ~given
     for level in BANDS:
-        low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        low, high = np.quantile(np.where(drawn, values, 0), [(1 - level) / 2, (1 + level) / 2], axis=0)
         axes.fill_between(
             first.times, np.where(drawn, low, np.nan), np.where(drawn, high, np.nan), step=None,
             color=COLOUR, alpha=0.22, linewidth=0, label=f"{level:.0%} of {len(windows)} paths",

@@ -39,8 +39,8 @@ def on_grid(
     if len(double) and reading.frequency is None:
         listed = few((f"rows {rows[i] + 1} and {rows[i + 1] + 1} ({shown(times[i])})" for i in double), 3)
         raise PerrinError(
-            f"{where} has duplicate times: {listed}; keep one row for each, name the column that tells series apart "
-            "(series: NAME), or average them with frequency: 'D'"
+            f"{where} has duplicate times: {listed}{_summer_time(times[double])}; keep one row for each, name the column "
+            f"that tells series apart (series: NAME), or average them with frequency: {_step_name(times)!r}"
         )
     if reading.frequency is not None:
         times, values = _averaged(times, values, reading)
@@ -54,6 +54,21 @@ def on_grid(
         filled[:, places] = values
         values = filled
     return grid, values, frequency
+
+
+def _summer_time(double: np.ndarray) -> str:
+    """What explains an hour that comes twice on a Sunday in autumn."""
+    days = double.astype("datetime64[D]")
+    month = (days.astype("datetime64[M]") - days.astype("datetime64[Y]")).astype(int) + 1
+    early = (double - days).astype("timedelta64[h]").astype(int) <= 2
+    sunday = np.is_busday(days, weekmask="0000001")
+    if not (early & sunday & ((month == 10) | (month == 11))).all() or (double == days).all():
+        return ""
+    return ", as when summer time ends (write times with their offset, such as +02:00)"
+
+
+def _step_name(times: np.ndarray) -> str:
+    return "D" if (times == times.astype("datetime64[D]")).all() else "h"
 
 
 def _averaged(times: np.ndarray, values: np.ndarray, reading: Reading) -> tuple[np.ndarray, np.ndarray]:

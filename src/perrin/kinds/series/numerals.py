@@ -13,6 +13,7 @@ import numpy as np
 
 from perrin.errors import PerrinError
 from perrin.kinds.files import few
+from perrin.kinds.series.affixes import apart
 
 Decimal = Literal[".", ","]
 MISSING = {
@@ -31,10 +32,16 @@ MISSING = {
     "missing",
     "#n/a",
     "<na>",
+    "n.a.",
+    "#value!",
+    "#ref!",
+    "#num!",
+    "#div/0!",
 }
+TRUTH = {"true": "1", "false": "0"}
 SPACES = re.compile(r"(?<=\d)[\s\u00a0\u202f'\u2019_](?=\d{3}(?!\d))")
 GROUPED = {
-    ",": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
+    ",": re.compile(r"[+-]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d+)?"),  # also 12,34,567 of India
     ".": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"),
 }
 
@@ -59,7 +66,11 @@ def numbers(cells: Sequence[object], column: str, decimal: Decimal | None = None
     array = np.asarray(cells)
     if array.dtype.kind in "biuf":
         return Numbers(array.astype(np.float64), [], "")
-    texts = [SPACES.sub("", _plain(cell)) for cell in cells]
+    bare, sizes, notes = apart([_plain(cell) for cell in cells], MISSING)
+    texts = [SPACES.sub("", text) for text in bare]
+    said = {text.lower() for text in texts} - MISSING
+    if said and said <= TRUTH.keys():
+        texts, notes = [TRUTH.get(text.lower(), text) for text in texts], ["true as 1, false as 0"]
     mark = decimal or _mark(texts, column)
     thousands = "." if mark == "," else ","
     values, bad, grouped = np.full(len(texts), np.nan), [], 0
@@ -69,21 +80,17 @@ def numbers(cells: Sequence[object], column: str, decimal: Decimal | None = None
         if thousands in text and GROUPED[thousands].fullmatch(text):
             text, grouped = text.replace(thousands, ""), grouped + 1
         try:
-            values[row] = float(text.replace(mark, ".") if mark == "," else text)
+            values[row] = sizes[row] * float(text.replace(mark, ".") if mark == "," else text)
         except ValueError:
             bad.append(row)
-    notes = [f"{grouped:,} numbers with thousands separators {thousands!r}"] if grouped else []
+    notes += [f"{grouped:,} numbers with thousands separators {thousands!r}"] if grouped else []
     notes += ["decimal commas"] if mark == "," else []
     return Numbers(values, bad, f"column {column!r}: {' and '.join(notes)}" if notes else "")
 
 
 def _plain(cell: object) -> str:
-    """Without signs of currency and per cent around it; brackets are a minus, as accountants write."""
-    text = (
-        ""
-        if cell is None
-        else str(cell).strip().strip("$€£¥ ").removesuffix("%").strip().replace("\u2212", "-")
-    )
+    """Without signs of currency around it; brackets are a minus, as accountants write."""
+    text = "" if cell is None else str(cell).strip().strip("$€£¥ ").replace("\u2212", "-")
     return f"-{text[1:-1]}" if re.fullmatch(r"\([\d.,]+\)", text) else text
 
 

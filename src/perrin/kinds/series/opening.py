@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import few
 from perrin.kinds.labels import index_labels
 from perrin.kinds.series.frequency import Frequency
 from perrin.kinds.series.numerals import Decimal
@@ -17,8 +16,14 @@ from perrin.kinds.series.panels import alone, described_parts, joined, parted, u
 from perrin.kinds.series.parts import Part, SeriesData
 from perrin.kinds.series.reading import read_table
 from perrin.kinds.series.request import Order, Reading, Unusable
-from perrin.kinds.series.table_columns import read_columns, wordy
-from perrin.kinds.series.timestamps import parse_times, time_column
+from perrin.kinds.series.table_columns import (
+    counting,
+    far_from_the_rest,
+    read_columns,
+    seldom_positive,
+    wordy,
+)
+from perrin.kinds.series.table_times import times_of
 from perrin.registry import unknown
 
 if TYPE_CHECKING:
@@ -70,8 +75,8 @@ def open_series(
     ):
         if given not in options:
             raise unknown(name, given, options)
-    table = read_table(reading.path)
-    times, used = _times(table, reading)
+    table = read_table(reading.path, reading.notes)
+    table, times, used = times_of(table, reading)
     for name in [
         *(columns or []),
         *(covariates or []),
@@ -86,7 +91,11 @@ def open_series(
         label = "label"
         told.append(label)
     own = [value] if value else columns or [c for c in table.columns if c not in (*used, *told, series)]
+    if not (value or columns):
+        own = counting(table, own, reading)
     data = read_columns(table, own, reading)
+    far_from_the_rest(data, reading)
+    seldom_positive(data, times, reading)
     if not data:
         raise PerrinError(
             f"'{path}' has no column of numbers beside {', '.join([*used, *told]) or 'nothing'}"
@@ -122,28 +131,6 @@ def _facts(reading: Reading, parts: list[Part], frequency: Frequency, used: list
         "left_out": reading.left_out,
         "sha256": digest.hexdigest(),
     }
-
-
-def _times(table: pd.DataFrame, reading: Reading) -> tuple[np.ndarray | None, list[str]]:
-    """Times [rows], None for a table without; and the columns that they were made of."""
-    column = time_column(table, reading.time, reading.path)
-    if column is None:
-        reading.notes.append("no column of times: rows are numbered in the order of the file")
-        return None, []
-    used = column.split("+") if column not in table.columns else [column]
-    cells = table[used[0]]
-    for other in used[1:]:
-        cells = cells.astype(str) + " " + table[other].astype(str).str.zfill(2)
-    found = parse_times(cells, column, reading.day_first)
-    if found.note:
-        reading.notes.append(found.note)
-    missing = np.flatnonzero(np.isnat(found.values))
-    if len(missing):
-        rows = few((f"row {i + 1}" for i in missing), 5)
-        raise PerrinError(
-            f"column {column!r} of '{reading.path}' has no time in {len(missing):,} rows: {rows}"
-        )
-    return found.values, used
 
 
 def _series_column(

@@ -13,7 +13,9 @@ from torch import Tensor
 from perrin.contracts import Batch, Outline
 from perrin.errors import PerrinError
 from perrin.kinds.labels import UNLABELLED, find_label
+from perrin.kinds.series.encoding import Scaling, stacked
 from perrin.kinds.series.frequency import Frequency, time_of
+from perrin.kinds.series.scenarios import steered
 from perrin.kinds.series.tasks import TASKS
 from perrin.kinds.series.window import SeriesWindow, read_window
 from perrin.process.state import Masks
@@ -25,6 +27,10 @@ class Holds(Protocol):
 
     @property
     def names(self) -> list[str]: ...
+    @property
+    def scaling(self) -> Scaling: ...
+    @property
+    def sigma_data(self) -> float: ...
     @property
     def context(self) -> int: ...
     @property
@@ -66,18 +72,25 @@ def outlined(
     length: int | None = None,
     start: Any = None,
     label: Any = None,
+    scenario: str | None = None,
+    scenario_weight: float = 1.0,
+    targets: str | None = None,
 ) -> Outline:
-    """The outline of n windows that are alike: samples of one question.
+    """The outline of n windows: samples of one question, or of n questions that are alike.
 
     Args:
         task: forecast (what comes after the history), impute (what is missing in it), backcast (what came before it) or
             generate (nothing is given); by default forecast with a history and generate without.
         history: a `SeriesWindow`, what its `written()` gave, or an array [C, t], which ends where the training data do;
             NaN where a value is missing. Rows beyond the model's context are left out. Rows of a forecast's history after
-            the last value may hold covariates of the future; they are part of the horizon.
+            the last value may hold covariates of the future; they are part of the horizon. A list of n of them gives
+            every sample its own.
         horizon: steps to forecast or to backcast, up to the model's own, which is the default.
         length: rows of a generated window; start: its first time, by default the one after the training data.
         label: the class of the series.
+        scenario: an event that is to hold, such as "WTI[30] > 90 and max(WTI) < 120"; see `events`. Its steps are those
+            that are forecast or backcast, else rows of the window. scenario_weight: 1 for Bayes' rule, 0 for none.
+        targets: quantiles that the paths are to have, such as "q10(WTI[30]) = 60 and q90(WTI[30]) = 95".
 
     Raises:
         PerrinError: a task without what it needs, a horizon or a history that the model does not hold.
@@ -92,36 +105,65 @@ def outlined(
         raise PerrinError(
             f"horizon = {steps!r}: this model draws 1 to {codec.horizon} steps at once; roll it for more"
         )
+    told = _told(history, n)
     if task == "generate":
-        window = _empty(codec, length, start)
+        windows, about = [_empty(codec, length, start)], [dict[str, Any](task=task)]
+        about[0] |= {"length": windows[0].shape[1], "start": windows[0].written()["times"][0]}
     else:
-        told = read_window(history) if isinstance(history, Mapping) else history
-        known = codec.checked(told, "the history")
-        window = {"forecast": _ahead, "backcast": _behind, "impute": _whole}[task](codec, known, steps)
+        known = [codec.checked(one, "the history") for one in told]
+        make = {"forecast": ahead, "backcast": _behind, "impute": _whole}[task]
+        windows = [make(codec, one, steps) for one in known]
+        about = [
+            {"task": task, "history": _cut_down(one, window).written(), "horizon": steps}
+            for one, window in zip(known, windows, strict=True)
+        ]
     labels = _labels(codec.classes, label, n)
-    made = codec.batch(
-        [window], window.values[None], window.before[None], ~np.isnan(window.values)[None], None
-    )
-    about: dict[str, Any] = {"task": task}
-    if task == "generate":
-        about |= {"length": window.shape[1], "start": window.written()["times"][0]}
-    else:
-        about |= {"history": _cut_down(known, window).written(), "horizon": steps}
     if labels is not None:
-        about["label"] = int(labels[0])
+        about = [one | {"label": int(labels[0])} for one in about]
+    values = stacked([w.values for w in windows], "histories")
+    before = stacked([w.before for w in windows], "histories")
+    made = codec.batch(windows, values, before, ~np.isnan(values), None)
+    window = windows[0]
     condition = {name: _repeated(value, n) for name, value in (made.condition or {}).items()}
     # everything that is not given is there to be drawn, whether the data have it or not
-    valid = torch.ones(n, *window.shape, dtype=torch.bool)
-    valid &= ~torch.from_numpy(_padding(window)).expand(n, -1, -1)
+    valid = ~torch.from_numpy(np.stack([_padding(w) for w in windows]))
+    if task == "forecast":  # but gaps of its past are not, since windows with gaps are learned without them
+        valid &= condition["observed"][: len(windows)] | torch.from_numpy(_after_last(values))
+    valid = _repeated(valid | condition["observed"][: len(windows)], n)  # the row before a short history too
     condition["valid"] = valid
     if labels is not None:
         condition["label"] = labels
     masks = Masks(valid=valid, observed=condition["observed"])
-    return Outline(window.shape, masks, _repeated(made.state, n), condition, [dict(about) for _ in range(n)])
+    about = about * n if len(about) == 1 else about
+    found = Outline(window.shape, masks, _repeated(made.state, n), condition, [dict(one) for one in about])
+    if scenario is None and targets is None:
+        return found
+    rows = {"forecast": slice(-steps, None), "backcast": slice(steps)}.get(task, slice(None))
+    return steered(codec, found, rows, seed, first, scenario, scenario_weight, targets)
+
+
+def _told(history: Any, n: int) -> list[Any]:
+    """The history, or n of them, as they were before they were written down."""
+    one = not (
+        isinstance(history, Sequence)
+        and len(history)
+        and all(isinstance(h, Mapping | SeriesWindow) for h in history)
+    )
+    found = [history] if one else list(history)
+    if not one and len(found) != n:
+        raise PerrinError(f"{len(found)} histories for {n} samples; give one, or one each")
+    return [read_window(h) if isinstance(h, Mapping) else h for h in found]
 
 
 def _repeated(value: Tensor, n: int) -> Tensor:
     return value.expand(n, *value.shape[1:]).clone()
+
+
+def _after_last(values: np.ndarray) -> np.ndarray:
+    """Entries of windows [B, C, T] after the last value of their column."""
+    known = ~np.isnan(values)
+    found: np.ndarray = ~np.maximum.accumulate(known[..., ::-1], -1)[..., ::-1]
+    return found
 
 
 def _padding(window: SeriesWindow) -> np.ndarray:
@@ -157,8 +199,12 @@ def _empty(codec: Holds, length: int | None, start: Any) -> SeriesWindow:
     )
 
 
-def _ahead(codec: Holds, known: SeriesWindow, steps: int) -> SeriesWindow:
-    """The last rows of the context, and `steps` empty ones after the last value."""
+def ahead(codec: Holds, known: SeriesWindow, steps: int) -> SeriesWindow:
+    """The last rows of the context, and `steps` empty ones after the last value: the window that a forecast fills.
+
+    Raises:
+        PerrinError: a history without values, or without the covariates of the future that the model needs.
+    """
     rows = np.flatnonzero((~np.isnan(known.values)).any(0))
     if not len(rows):
         raise PerrinError("the history holds no value")

@@ -137,6 +137,16 @@ class Windows:
             "name": name,
         }
 
+    def apart(self, rows: int, n: int | None = None) -> Self:
+        """Those of every series that begin `rows` apart, the last one among them; n of them, evenly spaced."""
+        late = np.array(
+            [self.starts[self.starts[:, 0] == p, 1].max(initial=0) for p in range(len(self.data))]
+        )
+        starts = self.starts[(late[self.starts[:, 0]] - self.starts[:, 1]) % rows == 0]
+        if n is not None and n < len(starts):
+            starts = starts[np.linspace(0, len(starts) - 1, n).round().astype(np.int64)]
+        return replace(self, starts=starts)
+
     def split(self, held_out: float | int, seed: int) -> tuple[Self, Self]:
         """Refused: windows overlap, so that what is held out would be learned.
 

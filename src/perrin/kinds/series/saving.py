@@ -64,7 +64,8 @@ def table_of(decoded: Sequence[SeriesWindow]) -> pd.DataFrame:
 
     tables = []
     for number, window in enumerate(decoded):
-        drawn = np.ones(len(window.times), bool) if window.given is None else ~window.given.all(0)
+        given = np.zeros(window.shape, bool) if window.given is None else window.given
+        drawn = (~given & ~np.isnan(window.values)).any(0)
         columns: dict[str, Any] = {"path": number}
         if window.series:
             columns["series"] = window.series
@@ -80,7 +81,8 @@ def read_saved(path: Path) -> np.ndarray:
         with open_image(path) as image:
             return np.asarray(image)
     table = read_table(path)
-    names = [c for c in table.columns if c not in ("path", "series", "time", "row")]
+    beside = ("path", "series", "time", "row", *(c for c in table.columns if c.startswith("log_density")))
+    names = [c for c in table.columns if c not in beside]
     values = table[names].replace("", "nan").to_numpy().astype(np.float64)
     number = table["path"].to_numpy().astype(np.int64)
     return np.stack([values[number == i].T for i in range(number.max() + 1)])

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from perrin.errors import PerrinError
 from perrin.registry import unknown
@@ -31,24 +33,22 @@ class Elementwise:
     name: str
     parameter: float = 1.0
 
-    def forward(self, y: np.ndarray) -> np.ndarray:
-        """The transformed values; NaN where it takes none."""
+    def forward(self, y: Tensor) -> Tensor:
+        """The transformed values, float64; NaN where it takes none."""
         if self.name == "asinh":
-            return np.arcsinh(y / self.parameter)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logarithm = np.log(np.where(y > 0, y, np.nan))
+            return torch.asinh(y / self.parameter)
+        logarithm = torch.log(torch.where(y > 0, y, torch.nan))
         if self.name == "log" or self.parameter == 0:
             return logarithm
-        return np.expm1(self.parameter * logarithm) / self.parameter
+        return torch.expm1(self.parameter * logarithm) / self.parameter
 
-    def inverse(self, x: np.ndarray) -> np.ndarray:
+    def inverse(self, x: Tensor) -> Tensor:
         """The values again; box_cox ends at 0, where the power of a negative number would be."""
         if self.name == "asinh":
-            return self.parameter * np.sinh(x)
+            return self.parameter * torch.sinh(x)
         if self.name == "log" or self.parameter == 0:
-            return np.exp(x)
-        base = np.maximum(self.parameter * x, -1 + 1e-12)
-        return np.exp(np.log1p(base) / self.parameter)
+            return torch.exp(x)
+        return torch.exp(torch.log1p((self.parameter * x).clamp(min=-1 + 1e-12)) / self.parameter)
 
     def log_slope(self, y: np.ndarray) -> np.ndarray:
         """`log dx/dy` at the values."""
@@ -77,19 +77,31 @@ class Chain:
         x = _all(self.inner, extended)
         return _all(self.outer, np.diff(x) if self.difference else x[..., 1:])
 
-    def inverse(self, x: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """The values `[..., T]` of x [..., T]; what is `given` [..., 1 + T] (NaN: not) stays as it is, to the bit."""
-        steps = _undone(self.outer, x)
-        if not self.difference:
-            return np.where(np.isnan(given[..., 1:]), _undone(self.inner, steps), given[..., 1:])
-        level = _all(self.inner, given)
-        known = ~np.isnan(level)
-        for t in range(1, level.shape[-1]):  # onwards from what is known
-            level[..., t] = np.where(known[..., t], level[..., t], level[..., t - 1] + steps[..., t - 1])
-        for t in range(level.shape[-1] - 1, 1, -1):  # and back to what lies before it
-            empty = np.isnan(level[..., t - 1])
-            level[..., t - 1] = np.where(empty, level[..., t] - steps[..., t - 1], level[..., t - 1])
-        return np.where(np.isnan(given[..., 1:]), _undone(self.inner, level[..., 1:]), given[..., 1:])
+    def inverse(self, x: Tensor | np.ndarray, given: Tensor | np.ndarray) -> Tensor:
+        """The values `[..., T]` of x [..., T], float64 and differentiable; what is `given` stays, to the bit.
+
+        Args:
+            x: transformed values. given: [..., 1 + T], the row before the window and the window's; NaN: not given.
+        """
+        held = torch.as_tensor(given, dtype=torch.float64)
+        steps = _undone(self.outer, torch.as_tensor(x, dtype=torch.float64))
+        found = _undone(self.inner, self._level(steps, held) if self.difference else steps)
+        return torch.where(held[..., 1:].isnan(), found, held[..., 1:])
+
+    def _level(self, steps: Tensor, given: Tensor) -> Tensor:
+        """Sums of steps [..., T]: onwards from the last known level, and back from the first to what lies before it."""
+        level = _applied(self.inner, given)
+        known = ~level.isnan()
+        place = torch.arange(level.shape[-1], device=level.device).expand(level.shape)
+        last = torch.where(known, place, -1).cummax(-1).values
+        first = torch.where(known, place, level.shape[-1]).amin(-1, keepdim=True)
+        begun = torch.where(last < 0, first.clamp(max=level.shape[-1] - 1), last)
+        # steps between known levels are not looked at, whatever they are, nor is one from before that is not known
+        unused = known[..., 1:] & (last[..., :-1] >= 0)
+        unused[..., :1] |= ~known[..., :1]
+        summed = torch.where(unused, 0.0, steps).cumsum(-1)
+        summed = torch.cat([torch.zeros_like(level[..., :1]), summed], -1)
+        return (level.gather(-1, begun) + summed - summed.gather(-1, begun))[..., 1:]
 
     def log_det(self, extended: np.ndarray, drawn_y: np.ndarray, drawn_x: np.ndarray) -> np.ndarray:
         """`log |dx/dy|` [...] of the drawn values among `extended` [..., 1 + T]; masks [..., T]."""
@@ -103,6 +115,15 @@ class Chain:
             total = total + np.where(drawn_x, _slopes(self.outer, steps), 0.0).sum(-1)
         found: np.ndarray = total
         return found
+
+    def level(self, y: Tensor) -> Tensor:
+        """The values where steps add up: transformed, but before a difference; differentiable."""
+        return _applied(self.inner, y)
+
+    @property
+    def walks(self) -> bool:
+        """Whether what is standardised is the steps of a walk."""
+        return self.difference and not self.outer
 
     @property
     def positive(self) -> bool:
@@ -156,7 +177,7 @@ def fitted_chain(names: str | Sequence[str], values: Sequence[np.ndarray], colum
                 f"column {column!r}: {name} takes positive values, and differences have either sign"
             )
         parts[difference].append(made)
-        now = [made.forward(v) for v in now]
+        now = [_all([made], v) for v in now]
     return Chain(tuple(parts[0]), difference, tuple(parts[1]))
 
 
@@ -176,12 +197,17 @@ def _parameter(name: str, values: np.ndarray) -> float:
 
 
 def _all(steps: Sequence[Elementwise], y: np.ndarray) -> np.ndarray:
+    found: np.ndarray = _applied(steps, torch.from_numpy(np.array(y, np.float64))).numpy()
+    return found
+
+
+def _applied(steps: Sequence[Elementwise], y: Tensor) -> Tensor:
     for one in steps:
         y = one.forward(y)
-    return np.array(y, np.float64)
+    return y
 
 
-def _undone(steps: Sequence[Elementwise], x: np.ndarray) -> np.ndarray:
+def _undone(steps: Sequence[Elementwise], x: Tensor) -> Tensor:
     for one in reversed(steps):
         x = one.inverse(x)
     return x
@@ -190,5 +216,5 @@ def _undone(steps: Sequence[Elementwise], x: np.ndarray) -> np.ndarray:
 def _slopes(steps: Sequence[Elementwise], y: np.ndarray) -> np.ndarray:
     total = np.zeros_like(y)
     for one in steps:
-        total, y = total + one.log_slope(y), one.forward(y)
+        total, y = total + one.log_slope(y), _all([one], y)
     return total
