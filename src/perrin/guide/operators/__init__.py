@@ -1,0 +1,27 @@
+"""Operators: linear measurements y = A x of clean states, with their adjoints, for restoration.
+
+`Mask` (inpainting, outpainting, gaps), `Blur`, `Downsample`, `Grey`, `KSpace`, `Radon`, `Compressed`.
+"""
+
+from perrin.guide.operators.blurring import Blur, gaussian_blur, motion_blur
+from perrin.guide.operators.colours import Grey
+from perrin.guide.operators.compressed import Compressed
+from perrin.guide.operators.downsampling import Downsample
+from perrin.guide.operators.fourier import KSpace, cartesian
+from perrin.guide.operators.linear import Operator
+from perrin.guide.operators.masking import Mask
+from perrin.guide.operators.projections import Radon
+
+__all__ = [
+    "Blur",
+    "Compressed",
+    "Downsample",
+    "Grey",
+    "KSpace",
+    "Mask",
+    "Operator",
+    "Radon",
+    "cartesian",
+    "gaussian_blur",
+    "motion_blur",
+]
