@@ -185,3 +185,16 @@ def test_a_window_that_does_not_move_has_a_scale_all_the_same():
     )
     assert middle[0, 0] == 3
     assert scale[0, 0] == pytest.approx(2 * (4 / 100) ** 0.5)
+
+
+@pytest.mark.parametrize("name", [name for name, written in CHAINS.items() if ["difference", 1] in written])
+def test_after_a_gap_steps_are_measured_from_the_first_value(name):
+    """Steps say nothing of where a series stands after a gap: that value counts as given, whatever its transform."""
+    chain, y = Chain.from_config(CHAINS[name]), positive(1, 9)
+    y[:, 4] = np.nan
+
+    def log_det(values: np.ndarray, given: int) -> np.ndarray:
+        drawn = ~np.isnan(values[:, 1:]) & (np.arange(1, values.shape[1]) > given)
+        return chain.log_det(values, drawn, drawn & ~np.isnan(chain.forward(values)))
+
+    np.testing.assert_allclose(log_det(y, 1), log_det(y[:, :4], 1) + log_det(y[:, 5:], 0), rtol=1e-12)

@@ -104,7 +104,12 @@ class Chain:
         return (level.gather(-1, begun) + summed - summed.gather(-1, begun))[..., 1:]
 
     def log_det(self, extended: np.ndarray, drawn_y: np.ndarray, drawn_x: np.ndarray) -> np.ndarray:
-        """`log |dx/dy|` [...] of the drawn values among `extended` [..., 1 + T]; masks [..., T]."""
+        """`log |dx/dy|` [...] of the drawn values among `extended` [..., 1 + T]; masks [..., T].
+
+        Steps say how values go on from the first one after a gap, and nothing of that one: it counts as given.
+        """
+        if self.difference:
+            drawn_y = drawn_y & ~_adrift(extended, drawn_y)
         total = np.where(drawn_y, _slopes(self.inner, extended[..., 1:]), 0.0).sum(-1)
         if self.outer:
             steps = (
@@ -150,6 +155,19 @@ class Chain:
             else:
                 parts[difference].append(Elementwise(name, float(parameter)))
         return cls(tuple(parts[0]), difference, tuple(parts[1]))
+
+
+def _adrift(extended: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """First values [..., T] of runs of known values `extended` [..., 1 + T] of which none is given."""
+    known = ~np.isnan(extended)
+    given = known & np.concatenate([np.ones_like(known[..., :1]), ~drawn], -1)
+    place = np.arange(known.shape[-1])
+    first = known & np.concatenate([np.ones_like(known[..., :1]), ~known[..., :-1]], -1)
+    # the next given value, unless a gap comes before it
+    ahead = np.minimum.accumulate(np.where(given, place, len(place))[..., ::-1], -1)[..., ::-1]
+    gap = np.minimum.accumulate(np.where(known, len(place), place)[..., ::-1], -1)[..., ::-1]
+    found: np.ndarray = (first & (gap <= ahead))[..., 1:]
+    return found
 
 
 def fitted_chain(names: str | Sequence[str], values: Sequence[np.ndarray], column: str) -> Chain:
