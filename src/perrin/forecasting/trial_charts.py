@@ -10,7 +10,7 @@ from PIL import Image
 
 from perrin.forecasting.calibration import Calibration
 from perrin.forecasting.trials import MODEL, Trial
-from perrin.kinds.series.fan_chart import BANDS, COLOUR
+from perrin.kinds.series.fan_chart import ALPHA, BANDS, COLOUR, shade
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,11 @@ def window_chart(trial: Trial, name: str = MODEL) -> Image.Image:
             else:
                 axes.set_xticklabels([])
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False)
+    shade(
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8, frameon=False
+        )
+    )
     return _drawn(figure)
 
 
@@ -52,7 +56,7 @@ def _window(axes: Axes, trial: Trial, name: str, window: int, c: int) -> None:
     for level in BANDS:
         low, high = np.quantile(paths, [(1 - level) / 2, (1 + level) / 2], axis=0)
         axes.fill_between(
-            times, low, high, color=COLOUR, alpha=0.22, linewidth=0, label=f"{level:.0%} of paths"
+            times, low, high, color=COLOUR, alpha=ALPHA, linewidth=0, label=f"{level:.0%} of paths"
         )
     axes.plot(times, np.median(paths, 0), color=COLOUR, linewidth=1, label="median")
     axes.plot(before, values[c], color="black", linewidth=0.8, label="history")

@@ -13,12 +13,14 @@ from perrin.kinds.series.window import SeriesWindow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 BANDS = (0.95, 0.8, 0.5)
 MOST_PANELS = 12
 MOST_PATHS = 5
 MOST_LINES = 24
 COLOUR = "#2a6f97"
+ALPHA = 0.22
 
 
 def fan_chart(windows: Sequence[SeriesWindow]) -> Image.Image | None:
@@ -43,13 +45,20 @@ def fan_chart(windows: Sequence[SeriesWindow]) -> Image.Image | None:
         axes.set_ylabel(first.names[c])
         axes.margins(x=0.01)
         if c == 0 and one_question and len(windows) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, fontsize=8, frameon=False)
+            shade(axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, fontsize=8, frameon=False))
     if first.times.dtype.kind == "M":
         figure.autofmt_xdate()
     written = io.BytesIO()
     figure.savefig(written, format="png")
     with Image.open(written) as image:
         return image.convert("RGB")
+
+
+def shade(legend: Legend) -> None:
+    """Bands lie upon one another: the patches of a legend that begins with them as dark as they are drawn."""
+    for depth, handle in enumerate(legend.legend_handles[: len(BANDS)], 1):
+        if handle is not None:
+            handle.set_alpha(1 - (1 - ALPHA) ** depth)
 
 
 def _bands(axes: Axes, windows: Sequence[SeriesWindow], c: int) -> None:
@@ -61,7 +70,7 @@ def _bands(axes: Axes, windows: Sequence[SeriesWindow], c: int) -> None:
         low, high = np.quantile(np.where(drawn, values, 0), [(1 - level) / 2, (1 + level) / 2], axis=0)
         axes.fill_between(
             first.times, np.where(drawn, low, np.nan), np.where(drawn, high, np.nan), step=None,
-            color=COLOUR, alpha=0.22, linewidth=0, label=f"{level:.0%} of {len(windows)} paths",
+            color=COLOUR, alpha=ALPHA, linewidth=0, label=f"{level:.0%} of {len(windows)} paths",
         )  # fmt: skip
     joined = drawn | np.roll(drawn, -1) | np.roll(drawn, 1)  # paths begin at what is given beside them
     for row in values[:MOST_PATHS]:
