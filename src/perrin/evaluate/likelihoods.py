@@ -210,9 +210,18 @@ def write(
         for i in order
     ]
     listing = folder / "likelihood.json"
-    write_json(listing, {**facts, "ranked_by": name, "ranking": items})
+    write_json(listing, _without_nan({**facts, "ranked_by": name, "ranking": items}))
     picture = ranking_picture(model, data, result, order, rank)
     if picture is None:
         return [listing]
     picture.save(folder / "ranking.png")
     return [listing, folder / "ranking.png"]
+
+
+def _without_nan(value: Any) -> Any:
+    """Nothing (null) where there is no number: items that did not converge, means of none; JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
