@@ -13,15 +13,17 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perrin.api import backtest, distill, forecast, impute, load, train, tune
+    from perrin.api import distill, load, train, tune
+    from perrin.series import backtest, forecast, impute
 
 __version__ = "0.1.0"
+OF_SERIES = ("backtest", "forecast", "impute")
 __all__ = ["__version__", "backtest", "distill", "forecast", "impute", "load", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("perrin.api"), name)
+        return getattr(import_module(f"perrin.{'series' if name in OF_SERIES else 'api'}"), name)
     if not name.startswith("_") and find_spec(f"perrin.{name}") is not None:
         return import_module(f"perrin.{name}")
     raise AttributeError(f"module 'perrin' has no attribute {name!r}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests.forecasting.conftest import tiny_recipe, write_seasonal
 
-from perrin import api
+import perrin
 from perrin.errors import PerrinError
 from perrin.forecasting import Forecast, forecast
 from perrin.forecasting.drawing import chained
@@ -171,7 +171,7 @@ def test_a_model_finds_its_columns_in_any_order(tiny, seasonal, tmp_path):
         "\n".join(f"{d},{b},{i % 5},{a}" if i else f"{d},{b},extra,{a}" for i, (d, a, b) in enumerate(lines))
     )
     asked = {"horizon": 7, "samples": 2, "likelihood": None}
-    found, plain = (api.forecast(p, tiny[0], **asked) for p in (path, seasonal))
+    found, plain = (perrin.forecast(p, tiny[0], **asked) for p in (path, seasonal))
     assert found.names == ("load", "wind")
     assert np.array_equal(found.paths, plain.paths)
 
@@ -180,13 +180,13 @@ def test_data_that_are_not_the_models_are_refused(tiny, seasonal, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(seasonal.read_text().replace("wind", "sun"))
     with pytest.raises(PerrinError, match=r"column 'wind'.*load, sun"):
-        api.forecast(other, tiny[0], horizon=7)
+        perrin.forecast(other, tiny[0], horizon=7)
     with pytest.raises(PerrinError, match="every 1 day; these come every 7 days"):
-        api.forecast(seasonal, tiny[0], horizon=7, frequency="W")
+        perrin.forecast(seasonal, tiny[0], horizon=7, frequency="W")
     with pytest.raises(PerrinError, match="240 is longer than the data, which have 240 rows"):
-        api.forecast(seasonal, tiny[0], horizon=240)
+        perrin.forecast(seasonal, tiny[0], horizon=240)
     with pytest.raises(PerrinError, match="did you mean 'frequency'"):
-        api.forecast(seasonal, tiny[0], frequenzy="W")
+        perrin.forecast(seasonal, tiny[0], frequenzy="W")
 
 
 def test_a_run_is_used_again_for_the_same_data_and_recipe(tmp_path, monkeypatch):
@@ -195,17 +195,19 @@ def test_a_run_is_used_again_for_the_same_data_and_recipe(tmp_path, monkeypatch)
     recipe = tiny_recipe(path)
     recipe["training"]["steps"] = 3
     asked = {"recipe": recipe, "horizon": 7, "samples": 2, "likelihood": None}
-    first = api.forecast(path, **asked)
-    again = api.forecast(path.rename(tmp_path / "moved.csv"), **{**asked, "recipe": {**recipe, "name": "x"}})
+    first = perrin.forecast(path, **asked)
+    again = perrin.forecast(
+        path.rename(tmp_path / "moved.csv"), **{**asked, "recipe": {**recipe, "name": "x"}}
+    )
     assert "was trained" in first.about["notes"][-1]
     assert first.about["model"] != again.about["model"]  # it has the name of another file
     path = (tmp_path / "moved.csv").rename(tmp_path / "data.csv")
-    again = api.forecast(path, **asked)
+    again = perrin.forecast(path, **asked)
     assert "used again" in again.about["notes"][-1]
     assert np.array_equal(first.paths, again.paths)
-    changed = api.forecast(path, **asked, changes=["training.lr=1e-3"])
+    changed = perrin.forecast(path, **asked, changes=["training.lr=1e-3"])
     write_seasonal(path, 119)
-    other = api.forecast(path, **asked)
+    other = perrin.forecast(path, **asked)
     assert len({f.about["model"] for f in (first, changed, other)}) == 3
 
 
@@ -215,6 +217,6 @@ def test_an_interrupted_run_is_finished(tmp_path, monkeypatch):
     recipe = tiny_recipe(path)
     recipe["training"]["steps"] = 5
     asked = {"recipe": recipe, "horizon": 7, "samples": 2, "likelihood": None}
-    first = api.forecast(path, **asked)
+    first = perrin.forecast(path, **asked)
     (tmp_path / first.about["model"] / "README.md").unlink()  # which a run writes last
-    assert "was finished" in api.forecast(path, **asked).about["notes"][-1]
+    assert "was finished" in perrin.forecast(path, **asked).about["notes"][-1]

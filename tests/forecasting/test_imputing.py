@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from tests.forecasting.conftest import tiny_recipe, write_seasonal
 
+import perrin
 from perrin import api
 from perrin.errors import PerrinError
 from perrin.forecasting import impute
@@ -152,6 +153,6 @@ def test_what_cannot_be_filled_is_refused(tiny, series, seasonal, tmp_path):
     with pytest.raises(PerrinError, match="no value of column 'load'"):
         impute(tiny[0], empty)
     with pytest.raises(PerrinError, match="no gap to fill"):
-        api.impute(seasonal)
+        perrin.impute(seasonal)
     with pytest.raises(PerrinError, match="to a folder"):
         impute(Counting(), row([1, np.nan, 3, 4]), samples=1).save(tmp_path / "filled.csv")

@@ -18,6 +18,7 @@ from perrin.forecasting.forecaster import ModelForecaster
 from perrin.forecasting.judging import joined
 from perrin.forecasting.trial_page import save_trial
 from perrin.forecasting.trials import MODEL, likelihood_ranks, origins_of, tried
+from perrin.series import backtest
 
 NAIVE = ("seasonal_naive", "seasonal_bootstrap")
 
@@ -185,11 +186,11 @@ def test_a_backtest_trains_on_the_rows_before_its_windows(seasonal, tmp_path, mo
         "share": 0.3,
         "recipe": recipe,
     }
-    found = api.backtest(seasonal, **options)
+    found = backtest(seasonal, **options)
     end = np.datetime64(api.load(found.about["model"]).codec.end)
     assert end < found.times(0)[0]
     assert end == found.window.times[found.result.origins[0] - 1]
-    again = api.backtest(seasonal, **options)
+    again = backtest(seasonal, **options)
     assert "used again" in again.about["notes"][-1]
     np.testing.assert_array_equal(again.result.answers[MODEL].paths, found.result.answers[MODEL].paths)
 

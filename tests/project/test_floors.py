@@ -36,6 +36,7 @@ FLOORS = (  # from the ground up
     "evaluate",
     "forecasting",
     "api",
+    "series",
     "reproduction",
     "serve",
     "cli",

@@ -98,8 +98,8 @@ def command(
       perrin backtest load.csv --horizon 24 --simple
       perrin backtest prices.csv --recipe prices --horizon 30 --methods random_walk,bootstrap_walk
     """
-    from perrin import api
     from perrin.forecasting.trial_page import figures_of_trial, save_trial, words_of
+    from perrin.series import backtest
 
     if simple and model is not None:
         raise PerrinError("--simple compares the simple methods alone; leave --model out")
@@ -110,7 +110,7 @@ def command(
     chosen: dict[str, Any] = {} if methods is None else {"methods": methods.split(",") if methods else []}
     drawing = {name: v for name, v in (("steps", steps), ("solver", solver)) if v is not None}
     with series_data.parts_of_work() as told:
-        found = api.backtest(
+        found = backtest(
             data, False if simple else model, horizon=horizon, windows=windows, share=share, paths=paths, seed=seed,
             season=season, ranks=ranks, recipe=recipe, budget=budget, changes=set_ or (), of=of, drawing=drawing,
             device=choose_device(device), progress=told, **chosen, **options,

@@ -91,7 +91,7 @@ def command(
       perrin forecast prices.csv --columns close --event "max(close) > 120" --event "[30] < 90"
       perrin forecast load.csv --model runs/load --horizon 24 --scenario "min(load) < 50" --out cold
     """
-    from perrin import api
+    from perrin.series import forecast
 
     options = series_data.reading(
         time=time, columns=columns, series=series, value=value, covariates=covariates, static=static,
@@ -102,7 +102,7 @@ def command(
     drawing = {name: v for name, v in (("steps", steps), ("solver", solver)) if v is not None}
     began = clock.process_time()
     with series_data.parts_of_work() as told:
-        found = api.forecast(
+        found = forecast(
             data, model, horizon=horizon, samples=samples, seed=seed, events=event or (), scenario=scenario,
             likelihood=None if likelihood == "none" else likelihood, recipe=recipe, budget=budget,
             changes=set_ or (), of=of, drawing=drawing, device=choose_device(device), progress=told, **options,

@@ -67,9 +67,9 @@ def command(
       perrin impute load.csv
       perrin impute sensors.csv.gz --time stamp --samples 100 --out filled
     """
-    from perrin import api
     from perrin.forecasting.filled_writing import save_imputation, summary_of
     from perrin.forecasting.telling import imputation_lines
+    from perrin.series import impute
 
     options = series_data.reading(
         time=time, columns=columns, series=series, value=value, covariates=covariates, static=static,
@@ -79,7 +79,7 @@ def command(
     check_folder(target)
     drawing = {name: v for name, v in (("steps", steps), ("solver", solver)) if v is not None}
     with series_data.parts_of_work() as told:
-        found = api.impute(
+        found = impute(
             data, model, samples=samples, seed=seed, recipe=recipe, budget=budget, changes=set_ or (),
             drawing=drawing, device=choose_device(device), progress=told, **options,
         )  # fmt: skip
