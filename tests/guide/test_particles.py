@@ -75,3 +75,15 @@ def test_other_plans_are_refused():
         particles(plan, guide, seeds=[0], shape=(2,))
     with pytest.raises(PerrinError, match="count = 0"):
         particles(PLAN, guide, seeds=[0], shape=(2,), count=0)
+
+
+def test_the_last_weight_is_the_likelihood_of_the_clean_state():
+    """A plan of one row goes from noise to the mean: what is left of the weights is likelihood over twist."""
+    plan = make_plan("ddpm", edm(sigma_min=0.8, sigma_max=20.0), steps=1, grid="karras")
+    guide = Proximal(MIXTURE, FIRST, SEEN, NOISE, 1.0)
+    found = particles(plan, guide, seeds=range(4), shape=(2,), count=8, dtype=torch.float64)
+    clean = found.state.flatten(0, 1)
+    level = torch.full((32,), plan.evaluated[-1], dtype=torch.float64)
+    log = (guide.log_likelihood(clean) - guide.log_twist(clean, level)).view(4, 8)
+    torch.testing.assert_close(found.weight, torch.softmax(log, 1))
+    assert float((found.weight.amax(1) - found.weight.amin(1)).max()) > 0.01
