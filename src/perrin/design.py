@@ -18,7 +18,9 @@ from perrin.denoise.product import ProductDenoiser
 from perrin.denoise.tokens import TokenDenoiser
 from perrin.denoise.wrapped import Wrapped, wrap
 from perrin.errors import PerrinError
-from perrin.guide import Classifier
+from perrin.guide import Classifier, Projection
+from perrin.guide.contrast import Rescale, check_interval
+from perrin.guide.projected import as_projection
 from perrin.process.categorical import Categorical
 from perrin.process.product import Clock, Product
 from perrin.registry import kinds, nets, processes, schedules, variances
@@ -33,6 +35,7 @@ class Sampling:
     """How to sample unless told otherwise: solver with its options, steps, grid on a schedule, guidance on an interval.
 
     Attributes:
+        rescale, projected: of guidance, see `guide.ClassifierFree` and `guide.Projection`; true for the default projection.
         solver: of a state with several leaves leaf -> solver, and `options` leaf -> options.
         temperature, top_p: of tokens: their probabilities to the power of 1/temperature, and without the least likely
             that make up less than 1 - top_p.
@@ -52,10 +55,20 @@ class Sampling:
     top_p: float = 1.0
     evaluated: dict[int, tuple[float, ...]] | None = None
     distilled_guidance: float | None = None
+    rescale: float = 0.0
+    projected: Projection | dict[str, float | None] | bool = False
 
     def __post_init__(self) -> None:
+        check_interval(self.interval)
+        Rescale(self.rescale)
+        as_projection(self.projected)
         if self.evaluated is not None:  # of JSON, whose keys are texts
             object.__setattr__(self, "evaluated", {int(n): tuple(v) for n, v in self.evaluated.items()})
+
+    @property
+    def projection(self) -> Projection | None:
+        """How the guided mean is projected by default."""
+        return as_projection(self.projected)
 
     @property
     def evaluations(self) -> tuple[int, ...] | None:

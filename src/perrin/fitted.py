@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from perrin.errors import PerrinError
 from perrin.sample import Plan
@@ -30,8 +32,12 @@ def find(folder: Path | None, evaluations: int) -> Plan | None:
     return plan
 
 
-def misfit(plan: Plan, model_hash: str, guidance: float, interval: tuple[float, float] | None) -> str | None:
-    """Why a fitted plan was not fitted to this model under this guidance; None if it was, or if it is a rule's."""
+def misfit(plan: Plan, model_hash: str, guidance: float, facts: Mapping[str, Any]) -> str | None:
+    """Why a fitted plan was not fitted to this model under this guidance; None if it was, or if it is a rule's.
+
+    Args:
+        facts: what the guidance does besides its weight, `Steering.facts`.
+    """
     if plan.fitted is None:
         return None
     model = plan.fitted.get("model")
@@ -40,7 +46,8 @@ def misfit(plan: Plan, model_hash: str, guidance: float, interval: tuple[float, 
     weight = float(plan.fitted.get("guidance", 1.0))
     if weight != guidance:
         return f"the plan was tuned under guidance {weight:g}, and this is guidance {guidance:g}"
-    wanted = plan.fitted.get("interval")
-    if weight != 1.0 and (None if wanted is None else tuple(wanted)) != interval:
-        return f"the plan was tuned under guidance in the levels {wanted}, and these are {interval}"
-    return None
+    for name in ("interval", "rescale", "projected", "weaker") if weight != 1.0 else ():
+        wanted, here = plan.fitted.get(name), facts.get(name)
+        if wanted != here:
+            return f"the plan was tuned under guidance of {name} {wanted}, and this has {here}"
+    return f"the plan was tuned without the energy {facts['energy']!r}" if "energy" in facts else None

@@ -16,6 +16,7 @@ from perrin.model import Model
 from perrin.process.state import single
 from perrin.registry import rules, schedules
 from perrin.sample import Plan
+from perrin.steering import settled
 
 START = "dpmpp_2m"
 """Where the fit starts when the model's own solver draws noise or evaluates more than once a step."""
@@ -77,7 +78,7 @@ def tune(
     facts = {
         "model": model.hash,
         "guidance": weight,
-        "interval": model.sampling.interval if weight != 1.0 else None,
+        **({"interval": None} | settled(model.sampling).facts if weight != 1.0 else {"interval": None}),
         "conditions": "classes in turn" if classes else None,
     }
     start = _start(model, steps)

@@ -7,10 +7,13 @@ import torch
 
 from perrin.denoise import Prediction
 from perrin.denoise.correlated import Correlated
+from perrin.denoise.exact import Mixture
 from perrin.errors import PerrinError
+from perrin.guide.conjugate_gradients import solve, solve_through
 from perrin.guide.operators import Compressed, Downsample, KSpace, Mask, cartesian, gaussian_blur
-from perrin.guide.restoring import MMPS, PiGDM, Proximal
+from perrin.guide.restoring import MMPS, Pooled, Proximal, descent
 from perrin.process import edm, levels
+from perrin.registry import methods
 from perrin.sample import make_plan, run
 
 D = 16
@@ -26,11 +29,8 @@ OPERATORS = {
     "downsample": Downsample((1, D), 4),
     "compressed": Compressed((1, D), 6),
 }
-METHODS = {
-    "mmps": lambda *given: MMPS(*given, iterations=40),
-    "pigdm": PiGDM,
-    "proximal": Proximal,
-}
+METHODS = {name: methods[name] for name in methods if name != "pooled"}  # which is for another operator
+METHODS["mmps"] = lambda *given: MMPS(*given, iterations=40)
 named = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 
 
@@ -103,6 +103,114 @@ def test_samples_have_the_moments_of_the_posterior(operator):
     assert float((torch.cov(x.T) - covariance).norm() / COVARIANCE.norm()) < 0.035
 
 
+BIAS = {"mmps": 0.02, "pigdm": 0.06, "proximal": 0.2}
+"""Of the posterior mean, in deviations of the prior; chance of 700 samples comes on top."""
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_misses_the_posterior_by_no_more_than_its_bias(name):
+    noise, count, operator = 0.1, 700, OPERATORS["mask"]
+    y = measurement(operator, noise)
+    mean, covariance = posterior(MEAN, COVARIANCE, operator, y, noise)
+    denoiser = METHODS[name](SMOOTH, operator, y, noise, 1.0)
+    x = run(descent(1.0), denoiser, shape=(1, D), seeds=[(0, i) for i in range(count)], dtype=torch.float64)[
+        :, 0
+    ]
+    chance = float(covariance.diagonal().mean() / count) ** 0.5
+    assert float((x.mean(0) - mean).square().mean().sqrt()) < BIAS[name] + chance
+    std = x.std(0) - covariance.diagonal().sqrt()
+    assert float(std.square().mean().sqrt()) < 1.5 * BIAS[name] + chance
+
+
+def test_the_plan_keeps_the_variance_that_one_of_first_order_loses():
+    def spread(plan):
+        x = run(plan, SMOOTH, shape=(1, D), seeds=[(0, i) for i in range(1500)], dtype=torch.float64)
+        return float(x.var(0).mean())
+
+    assert spread(descent(1.0)) == pytest.approx(1, abs=0.05)
+    assert spread(descent(1.0, rule="ddpm")) < 0.9
+    assert descent(0.5).stochastic
+    assert float(levels.ratio(descent(0.5).grid[0])) == pytest.approx(5)
+
+
+def test_without_noise_replacing_what_is_known_is_the_proximal_method():
+    """Its state is then a draw from q(x | clean = y) at every level: blended replacement, by the plan's own noise."""
+    operator, y = OPERATORS["mask"], measurement(OPERATORS["mask"], 0.0)
+    guide = Proximal(SMOOTH, operator, y)
+    found = guide(X, LEVEL).mean
+    seen = operator.keep.expand_as(found)
+    torch.testing.assert_close(found[seen], y.expand_as(found)[seen], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[~seen], SMOOTH(X, LEVEL).mean[~seen])
+
+
+def test_a_jacobian_that_is_not_positive_moves_nothing():
+    """Conjugate gradients stop where the curvature is not positive: a wild network is not followed."""
+
+    def mirrored(x, level, condition=None):
+        return Prediction(-50 * x)
+
+    operator, y = OPERATORS["mask"], measurement(OPERATORS["mask"], 0.1)
+    found = MMPS(mirrored, operator, y, 0.1)(X, LEVEL).mean
+    torch.testing.assert_close(found, -50 * X)
+
+
+def test_conjugate_gradients_give_what_the_product_goes_through():
+    generator = torch.Generator().manual_seed(5)
+    inside = torch.randn(4, 9, 6, generator=generator, dtype=torch.float64)
+    b = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+
+    def product(u):
+        through = torch.einsum("bij,bj->bi", inside, u)
+        return through, torch.einsum("bij,bi->bj", inside, through) + 0.1 * u
+
+    through, u = solve_through(product, b, 12)
+    torch.testing.assert_close(product(u)[1], b, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(through, product(u)[0])
+    torch.testing.assert_close(solve(lambda u: product(u)[1], b, 12), u)
+    assert solve_through(product, torch.zeros_like(b))[0] is None
+
+
+EVERYTHING = Mask((1, D), torch.ones(1, D, dtype=torch.bool))
+
+
+def test_pooling_is_bayes_rule_of_any_data():
+    """A mixture, given x and y: the same as given x, and then its components given y as well."""
+    noise, y = 0.4, X[:1] * 0.5
+    means = torch.stack([MEAN, -MEAN, MEAN.flip(0)])
+    stds = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    found = Pooled(Mixture(means[:, None], stds), EVERYTHING, y, noise)(X, LEVEL).mean
+    for i in range(len(X)):
+        alpha, sigma = levels.alpha(LEVEL[i]), levels.sigma(LEVEL[i])
+        a = torch.cat([alpha * torch.eye(D), torch.eye(D)]).double()
+        b = torch.cat([X[i].flatten(), y.flatten()])
+        n = torch.cat([sigma**2 * torch.ones(D), noise**2 * torch.ones(D)]).double()
+        logs, each = [], []
+        for m, s in zip(means, stds, strict=True):
+            spread = s**2 * a @ a.T + torch.diag(n)
+            gaussian = torch.distributions.MultivariateNormal(a @ m, spread)
+            logs.append(gaussian.log_prob(b))
+            each.append(m + s**2 * a.T @ torch.linalg.solve(spread, b - a @ m))
+        right = torch.softmax(torch.stack(logs), 0) @ torch.stack(each)
+        torch.testing.assert_close(found[i, 0], right, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        Pooled(SMOOTH, EVERYTHING, y, noise)(X, LEVEL).mean,
+        MMPS(SMOOTH, EVERYTHING, y, noise, iterations=60)(X, LEVEL).mean,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_pooling_adds_up_to_the_plain_prediction_and_its_shift():
+    guide = Pooled(SMOOTH, EVERYTHING, X, 0.3)
+    found, shift = guide.shift(X, LEVEL, None)
+    torch.testing.assert_close(found.mean + shift, guide(X, LEVEL).mean)
+    torch.testing.assert_close(found.mean, SMOOTH(X, LEVEL).mean)
+    alone = Pooled(SMOOTH, EVERYTHING, X[1:2], 0.3)(X[1:2], LEVEL[1:2]).mean
+    torch.testing.assert_close(alone, guide(X, LEVEL).mean[1:2], rtol=1e-9, atol=1e-9)
+    with pytest.raises(PerrinError, match="noise on every entry"):
+        Pooled(SMOOTH, OPERATORS["mask"], X[:1], 0.3)
+
+
 def test_complex_measurements_of_real_states():
     shape, noise = (1, 4, 4), 0.2
     operator = KSpace(shape, cartesian(4, 2.0, 0.25))
@@ -164,6 +272,8 @@ def test_what_does_not_fit_is_refused():
         MMPS(SMOOTH, operator, y[..., 1:], 0.1)
     with pytest.raises(PerrinError, match="noise = -1"):
         MMPS(SMOOTH, operator, y, -1)
+    with pytest.raises(PerrinError, match="iterations = 0"):
+        MMPS(SMOOTH, operator, y, 0.1, iterations=0)
     with pytest.raises(PerrinError, match="2 measurements for 5 samples"):
         MMPS(SMOOTH, operator, torch.cat([y, y]), 0.1)(X, LEVEL)
     with pytest.raises(PerrinError, match="starts at a finite level"):

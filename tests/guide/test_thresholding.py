@@ -112,6 +112,8 @@ def test_every_guidance_wraps_a_denoiser_and_passes_its_refusals_on(name):
     network = wrap(lambda x, time, condition: x, "noise")
     asked = {
         "classifier": (lambda x, level: x,),
+        "autoguidance": (network,),
+        "energy": (lambda clean: clean.sum(1),),
         "tilted": (lambda condition: lambda clean: clean, lambda c, n: None),
     }
     more = asked.get(name, ())

@@ -11,9 +11,10 @@ from perrin.forecasting.rolling import blocks, joined
 from perrin.kinds.series.window import SeriesWindow, read_window
 from perrin.model import Model
 from perrin.sample import Plan
+from perrin.steering import again
 
 
-def redrawn(model: Model, items: Sequence[Mapping[str, Any]]) -> Forecast:
+def redrawn(model: Model, items: Sequence[Mapping[str, Any]], weaker: Model | None = None) -> Forecast:
     """The forecast of a file's provenances, one for each path; without log-densities."""
     windows, provenance, history = list[SeriesWindow](), list[dict[str, Any]](), None
     for item in items:
@@ -21,6 +22,7 @@ def redrawn(model: Model, items: Sequence[Mapping[str, Any]]) -> Forecast:
         wanted.pop("task", None)
         history, horizon = read_window(wanted.pop("history")), wanted.pop("horizon")
         options = {"guidance": item["guidance"], "reuse": item.get("reuse", 1), "batch": 1, **wanted}
+        options |= again(item, weaker)
         plan = Plan.from_recipe(item["plan"])
         parts = list(
             blocks(model, history, horizon, 1, item["seed"], first=item["index"], plan=plan, **options)

@@ -20,7 +20,7 @@ from torch import Tensor
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.denoise.wrapped import Scaled
 from perrin.errors import PerrinError
-from perrin.guide.classifier_free import WEIGHT
+from perrin.guide.contrast import WEIGHT
 from perrin.guide.wrapper import Guide, check_continuous
 from perrin.process import levels
 from perrin.process.levels import expand

@@ -2,10 +2,12 @@ r"""Twisted sequential Monte Carlo: many particles for every sample, weighed and
 
     proposal   a row of the ancestral plan with the guided prediction,   x' = row(x, mean') + s z
     weight     w <- w p(x' | x) / q(x' | x) g'(x') / g(x),   q with mean', p with mean
-    g(x)       = N(y; A mean(x), s^2 + r^2 A A*) up to a constant;   at the clean end the likelihood itself
+    g(x)       what a noisy state promises: of a measurement N(y; A mean(x), s^2 + r^2 A A*) up to a constant, of an energy
+               exp(-w E(mean(x)));   at the clean end the likelihood or exp(-w E) itself
 
-What guidance gets wrong the weights put right: as particles grow, samples are from p(clean | y) under the plan (Wu et al.
-2023, "Practical and asymptotically exact conditional sampling in diffusion models"). Particles of one sample are
+What guidance gets wrong the weights put right: as particles grow, samples are from p(clean | y), or from the law that the
+energy tilts, under the plan (Wu et al. 2023, "Practical and asymptotically exact conditional sampling in diffusion
+models"). An energy may be infinite, where a state is ruled out, and need not have a derivative. Particles of one sample are
 resampled, systematically, among themselves alone, whenever their effective number falls below a half.
 """
 
@@ -13,19 +15,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from perrin.denoise.prediction import Condition, Prediction
 from perrin.errors import PerrinError
-from perrin.guide.restoring.measured import Measured
 from perrin.process import gaussian
 from perrin.process.state import single
 from perrin.sample import Plan
+from perrin.sample.device import device_of
 from perrin.sample.noise import Key, seed_of, seed_tensor, uniforms
 from perrin.sample.running import prior
 from perrin.sample.ticking import advance, start_slots
+
+
+class Twist(Protocol):
+    """What moves particles and weighs them: `restoring.Measured` and `energy.Energy` are such."""
+
+    def shift(self, x: Tensor, level: Tensor, condition: Condition) -> tuple[Prediction, Tensor]:
+        """The denoiser's prediction at x [B, ...], level [B], and what the proposal adds to its mean."""
+
+    def log_twist(self, mean: Tensor, level: Tensor) -> Tensor:
+        """log g [B] of noisy states with these means; finite wherever the clean state may yet be allowed."""
+
+    def log_likelihood(self, clean: Tensor) -> Tensor:
+        """The log-weight [B] of clean states, -inf where one is ruled out."""
+
+    def repeated(self, count: int) -> Self:
+        """The same for `count` rows in the place of each."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +70,18 @@ class Particles:
         place = torch.searchsorted(self.weight.cumsum(1), u).clamp(max=self.weight.shape[1] - 1)
         return self.state[torch.arange(len(self.state), device=self.state.device), place[:, 0]]
 
+    def resampled(self, keys: Sequence[Key]) -> Tensor:
+        """As many particles of equal weight [n, P, *shape]: every one as often as its weight says, systematically."""
+        n = len(self.weight)
+        seeds = seed_tensor([seed_of(key, "", "particles kept") for key in keys])
+        place = _systematic(self.weight.cpu(), seeds).to(self.state.device)
+        return self.state[torch.arange(n, device=place.device)[:, None], place]
+
 
 @torch.no_grad()
 def particles(
     plan: Plan,
-    guide: Measured,
+    guide: Twist,
     *,
     seeds: Sequence[Key],
     shape: Sequence[int],
@@ -68,12 +94,12 @@ def particles(
 
     Args:
         plan: of the rule `ddpm`, whose rows are draws from known Gaussians.
-        guide: proposes, and says what was measured: one measurement for all, or n.
+        guide: proposes and weighs: a measurement of `restoring` (one for all, or n), an `Energy`, or your own.
         seeds: n keys; a sample is a function of its key and `count`.
         condition: tensors with n rows. callback: called with (rows done, in all).
 
     Raises:
-        PerrinError: another plan, or a number of particles below 1.
+        PerrinError: another plan, a number of particles below 1, or a sample none of whose particles has any weight.
     """
     if plan.rule != "ddpm":
         raise PerrinError(
@@ -84,7 +110,7 @@ def particles(
     keys: list[Key] = [(seed_of(key, "", "particles") % 2**62, p) for key in seeds for p in range(count)]
     told = None if condition is None else {k: v.repeat_interleave(count, 0) for k, v in condition.items()}
     guide, n = guide.repeated(count), len(seeds)
-    x = single(prior(keys, tuple(shape), dtype, guide.measurement.device))
+    x = single(prior(keys, tuple(shape), dtype, device_of(guide)))
     log_weight, twist = torch.zeros(n, count, dtype=torch.float64, device=x.device), None
     effective = []
     for number, level in enumerate(plan.evaluated):
@@ -93,7 +119,7 @@ def particles(
         now = guide.log_twist(single(found.mean), at).view(n, count)
         order = None
         if twist is not None:
-            log_weight = log_weight + now - twist
+            log_weight = _weighed(log_weight + now - twist)
             effective.append(_effective(log_weight))
             order = _chosen(log_weight, [seed_of(key, "", "resample", number) for key in seeds])
         if order is not None:
@@ -105,7 +131,7 @@ def particles(
         if callback is not None:
             callback(number + 1, len(plan.evaluated))
     assert twist is not None  # a plan has rows
-    log_weight = log_weight + guide.log_likelihood(x).view(n, count) - twist
+    log_weight = _weighed(log_weight + guide.log_likelihood(x).view(n, count) - twist)
     effective.append(_effective(log_weight))
     return Particles(x.view(n, count, *x.shape[1:]), torch.softmax(log_weight, 1), torch.stack(effective, 1))
 
@@ -125,6 +151,21 @@ def _row(
     return y, ratio
 
 
+def _weighed(log_weight: Tensor) -> Tensor:
+    """Weights [n, P], refused where a sample has none left."""
+    if bool(log_weight.isnan().any()):
+        raise PerrinError(
+            "a particle's weight is not a number: the energy, or the network, gave NaN or infinities"
+        )
+    lost = (log_weight == -torch.inf).all(1)
+    if bool(lost.any()):
+        raise PerrinError(
+            f"none of the {log_weight.shape[1]} particles of {int(lost.sum())} of {len(lost)} samples is allowed: use more "
+            "particles (count), or guide towards what is"
+        )
+    return log_weight
+
+
 def _effective(log_weight: Tensor) -> Tensor:
     return 1 / torch.softmax(log_weight, 1).square().sum(1)
 
@@ -139,8 +180,13 @@ def _chosen(log_weight: Tensor, seeds: Sequence[int]) -> Tensor | None:
     if not bool(poor.any()):
         return None
     n, count = log_weight.shape
-    u = (torch.arange(count) + uniforms(seed_tensor(list(seeds)), 1)) / count
-    share = torch.softmax(log_weight, 1).cumsum(1)
-    place = torch.searchsorted(share, u.to(share)).clamp(max=count - 1)
+    place = _systematic(torch.softmax(log_weight, 1), seed_tensor(list(seeds)))
     place = torch.where(poor[:, None], place, torch.arange(count, device=place.device))
     return (place + count * torch.arange(n, device=place.device)[:, None]).flatten()
+
+
+def _systematic(weight: Tensor, seeds: Tensor) -> Tensor:
+    """Places [n, P] drawn by the weights [n, P], one number of chance a row."""
+    count = weight.shape[1]
+    u = (torch.arange(count) + uniforms(seeds, 1)) / count
+    return torch.searchsorted(weight.cumsum(1), u.to(weight)).clamp(max=count - 1)

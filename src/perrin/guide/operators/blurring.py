@@ -50,6 +50,26 @@ class Blur(Operator):
         found: Tensor = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1](flat, kernel)
         return found.view(x.shape)
 
+    def transposed(self, y: Tensor) -> Tensor:
+        """A* y: the kernel turned round, and what fell beyond the border folded back."""
+        dims = self.kernel.dim()
+        margins = [size - 1 for size in reversed(self.kernel.shape) for _ in range(2)]
+        flat = functional.pad(y.flatten(0, 1)[:, None], margins)
+        kernel = self.kernel.to(y)[None, None]
+        found: Tensor = (functional.conv1d, functional.conv2d, functional.conv3d)[dims - 1](flat, kernel)
+        for axis, size in enumerate(self.kernel.shape, start=2):
+            found = _folded(found, axis, size // 2)
+        return found.view(y.shape)
+
+
+def _folded(x: Tensor, axis: int, margin: int) -> Tensor:
+    """Margins of an axis added to the entries that they mirror: the adjoint of padding by reflection."""
+    size = x.shape[axis] - 2 * margin
+    found = x.narrow(axis, margin, size).clone()
+    found.narrow(axis, 1, margin).add_(x.narrow(axis, 0, margin).flip(axis))
+    found.narrow(axis, size - 1 - margin, margin).add_(x.narrow(axis, margin + size, margin).flip(axis))
+    return found
+
 
 def gaussian_blur(shape: Sequence[int], std: float) -> Blur:
     """Blur by a Gaussian of `std` entries along every spatial axis, cut at three of them."""

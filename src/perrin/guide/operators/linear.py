@@ -70,6 +70,26 @@ class Operator(ABC):
         found: Tensor = torch.func.vjp(self.apply, like)[1](y)[0]
         return found
 
+    def in_states(self, y: Tensor, offset: float, gain: float) -> tuple[Operator, Tensor]:
+        """Of measurements of values offset + gain x: the operator on states x, and its measurements [B, *measured]."""
+        level = torch.full((1, *self.shape), offset, dtype=y.real.dtype, device=y.device)
+        return self, (y - self(level)) / gain
+
+    def around(self, mean: Tensor, y: Tensor, variance: Tensor, noise: float) -> tuple[Operator, Tensor]:
+        """The linear operator A that tells of a clean state about as much, and y - A mean, [B, *measured].
+
+        A linear one is its own; see `Clip` for one that is not.
+
+        Args:
+            mean: [B, *shape]; variance: [B, 1, ...]: what is known of clean states. y: measurements. noise: theirs.
+        """
+        return self, y - self(mean)
+
+    def log_likelihood(self, x: Tensor, y: Tensor, noise: float) -> Tensor:
+        """log N(y; A x, noise^2) [B] up to a constant, of clean states [B, *shape]."""
+        apart = y - self(x)
+        return -0.5 * inner(apart, apart) / noise**2
+
     @property
     def measured(self) -> tuple[int, ...]:
         """Shape of one state's measurements."""

@@ -2,5 +2,7 @@
 
 from perrin.guide.restoring.measured import Measured
 from perrin.guide.restoring.methods import MMPS, PiGDM, Proximal
+from perrin.guide.restoring.planning import descent
+from perrin.guide.restoring.pooling import Pooled
 
-__all__ = ["MMPS", "Measured", "PiGDM", "Proximal"]
+__all__ = ["MMPS", "Measured", "PiGDM", "Pooled", "Proximal", "descent"]

@@ -70,25 +70,40 @@ class Measured(Guide):
     def shift(self, x: Tensor, level: Tensor, condition: Condition) -> tuple[Prediction, Tensor]:
         """The denoiser's prediction, and what is added to its mean."""
 
-    def residual(self, mean: Tensor) -> Tensor:
-        """y - A mean, [B, *measured]."""
-        found = self.operator(mean)
-        return self.measurement.to(found.device, found.dtype) - found
+    def around(self, mean: Tensor, level: Tensor) -> tuple[Operator, Tensor]:
+        """The linear operator that stands for A near these clean states, and y - A mean, [B, *measured]."""
+        return self.operator.around(mean, self._measurement(mean), self.alone(level, mean), self._noise)
 
     def alone(self, level: Tensor, like: Tensor) -> Tensor:
         """r^2 = sigma^2 d^2 / (alpha^2 d^2 + sigma^2): the variance of Gaussian entries that are independent."""
         alpha, sigma, d = levels.alpha(level), levels.sigma(level), self.deviation
         return expand((sigma * d) ** 2 / ((alpha * d) ** 2 + sigma**2), like)
 
+    def weighed(self, operator: Operator, residual: Tensor, r2: Tensor) -> Tensor:
+        """(s^2 + r^2 A A*)^-1 residual, [B, *measured], of a linear A."""
+
+        def product(u: Tensor) -> Tensor:
+            return self._noise**2 * u + r2 * operator(operator.adjoint(u))
+
+        return solve(product, residual, tolerance=1e-5)
+
     def log_twist(self, mean: Tensor, level: Tensor) -> Tensor:
         """log N(y; A mean, s^2 + r^2 A A*) [B] up to a constant of the level, as a noisy state has it."""
-        residual = self.residual(mean)
-        return -0.5 * inner(residual, weighed(self, residual, level))
+        operator, residual = self.around(mean, level)
+        return -0.5 * inner(residual, self.weighed(operator, residual, self.alone(level, residual.real)))
 
     def log_likelihood(self, clean: Tensor) -> Tensor:
         """log N(y; A clean, s^2) [B] up to a constant, of clean states [B, ...]."""
-        residual = self.residual(clean)
-        return -0.5 * inner(residual, residual) / max(self.noise, FLOOR * self.deviation) ** 2
+        return self.operator.log_likelihood(clean, self._measurement(clean), self._noise)
+
+    def _measurement(self, like: Tensor) -> Tensor:
+        """In the precision of these states."""
+        kind = like.dtype.to_complex() if self.measurement.is_complex() else like.dtype
+        return self.measurement.to(like.device, kind)
+
+    @property
+    def _noise(self) -> float:
+        return max(self.noise, FLOOR * self.deviation)
 
     def repeated(self, count: int) -> Self:
         """The same for `count` rows in the place of each."""
@@ -102,14 +117,3 @@ class Measured(Guide):
         super().check(levels)
         if bool(torch.isneginf(levels).any()):
             raise PerrinError("restoration starts at a finite level: use grid 'logsnr' or 'karras'")
-
-
-def weighed(method: Measured, residual: Tensor, level: Tensor, iterations: int = 30) -> Tensor:
-    """(s^2 + r^2 A A*)^-1 residual, [B, *measured]."""
-    r2, operator = method.alone(level, residual.real), method.operator
-    variance = max(method.noise, FLOOR * method.deviation) ** 2
-
-    def product(u: Tensor) -> Tensor:
-        return variance * u + r2 * operator(operator.adjoint(u))
-
-    return solve(product, residual, iterations)
