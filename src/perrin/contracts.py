@@ -190,6 +190,7 @@ class Outline:
         condition: for the network, tensors with n rows.
         about: for each sample, the arguments of `outline` that settle it again when it is drawn alone, JSON-able.
         steer: what to put around the denoiser so that samples are what was asked for; None: nothing.
+        start: clean states to begin at, noised to the plan's first level; None: at noise.
     """
 
     shape: Shape
@@ -198,6 +199,7 @@ class Outline:
     condition: dict[str, Tensor] = field(default_factory=dict)
     about: Sequence[dict[str, Any]] = ()
     steer: Callable[[nn.Module], nn.Module] | None = None
+    start: Tensor | None = None
 
 
 @runtime_checkable
@@ -248,6 +250,27 @@ class Tells(Protocol):
 
     @property
     def tells(self) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
+class Affine(Protocol):
+    """What a codec adds whose states are the values on one linear scale, so that measurements of them can be restored.
+
+    `affine`: (offset, gain) of values `offset + gain x`. PerrinError where every entry has a scale of its own.
+    """
+
+    @property
+    def affine(self) -> tuple[float, float]: ...
+
+
+@runtime_checkable
+class Negates(Protocol):
+    """What a codec adds whose conditions say themselves what the unguided branch is told, such as a negative prompt.
+
+    `null`: a condition to that of the unguided branch, with the same entries.
+    """
+
+    def null(self, condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None: ...
 
 
 class Kind(Protocol):

@@ -163,13 +163,48 @@ guides = Registry(
     "guidance",
     {
         "classifier_free": "perrin.guide.classifier_free:ClassifierFree",
+        "projected": "perrin.guide.classifier_free:projected",
+        "autoguidance": "perrin.guide.autoguidance:Autoguidance",
         "classifier": "perrin.guide.classifier:ClassifierGuidance",
+        "energy": "perrin.guide.energy:Energy",
         "threshold": "perrin.guide.thresholding:Threshold",
         "dynamic_threshold": "perrin.guide.thresholding:DynamicThreshold",
         "tempered": "perrin.guide.tempering:Tempered",
         "remembered": "perrin.guide.remembered:Remembered",
         "tilted": "perrin.guide.tilted:Tilted",
     },
+)
+
+tasks = Registry(
+    "restoration task",
+    {
+        name: f"perrin.restoration.tasks:{name}"
+        for name in (
+            "inpaint",
+            "denoise",
+            "deblur",
+            "motion",
+            "upscale",
+            "colour",
+            "mri",
+            "ct",
+            "compressed",
+            "declip",
+            "gaps",
+        )
+    },
+    "perrin models --tasks lists all",
+)
+
+methods = Registry(
+    "restoration method",
+    {
+        "mmps": "perrin.guide.restoring.methods:MMPS",
+        "pigdm": "perrin.guide.restoring.methods:PiGDM",
+        "pooled": "perrin.guide.restoring.pooling:Pooled",
+        "proximal": "perrin.guide.restoring.methods:Proximal",
+    },
+    "perrin models --methods lists all",
 )
 
 weights = Registry(

@@ -44,8 +44,13 @@ def loads(text: str | bytes) -> Any:
     return {**found, "items": items}
 
 
-def png_text(provenance: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+def png_text(
+    provenance: Mapping[str, Any], others: Mapping[str, str] | None = None
+) -> PngImagePlugin.PngInfo:
     """The text chunk to save a PNG with (`image.save(..., pnginfo=png_text(provenance))`).
+
+    Args:
+        others: chunks beside it, which other tools read.
 
     Raises:
         PerrinError: a text that is too long for readers of PNG.
@@ -58,6 +63,8 @@ def png_text(provenance: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
         )
     info = PngImagePlugin.PngInfo()
     info.add_itxt(CHUNK, text, zip=True)
+    for name, other in (others or {}).items():
+        info.add_itxt(name, other)
     return info
 
 

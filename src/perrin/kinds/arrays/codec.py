@@ -93,6 +93,19 @@ class ArrayCodec:
         return Lattice((least - mean) / std, 1 / std, (most - least).long() + 1)
 
     @property
+    def affine(self) -> tuple[float, float]:
+        """Values are mean + std x, where all features share them.
+
+        Raises:
+            PerrinError: features with scales of their own.
+        """
+        if len(self.mean) > 1 and len({*zip(self.mean, self.std, strict=True)}) > 1:
+            raise PerrinError(
+                "every feature of this model has a scale of its own; train with codec.standardise: global"
+            )
+        return self.mean[0], self.std[0]
+
+    @property
     def categories(self) -> None:
         """None: states are continuous."""
         return None

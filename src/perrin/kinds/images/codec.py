@@ -98,6 +98,11 @@ class ImageCodec:
         return Lattice(low, step, 256)
 
     @property
+    def affine(self) -> tuple[float, float]:
+        """Pixels are 127.5 + 127.5 x."""
+        return HALF_RANGE, HALF_RANGE
+
+    @property
     def categories(self) -> None:
         """None: states are continuous."""
         return None

@@ -45,11 +45,19 @@ def _draws(seed: int) -> list[float]:
     return np.random.default_rng(seed & 0xFFFF_FFFF_FFFF_FFFF).random(4).tolist()
 
 
+def window(
+    image: tuple[int, int], size: tuple[int, int], right: float = 0.5, down: float = 0.5
+) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of what an image (H, W) shows of itself in a frame of this size, in its pixels."""
+    height, width = image
+    scale = min(height / size[0], width / size[1])  # source pixels per target pixel
+    seen = (scale * size[1], scale * size[0])
+    # rounding must not push the box past any border
+    left, top = max(0.0, right * (width - seen[0])), max(0.0, down * (height - seen[1]))
+    return (left, top, min(left + seen[0], width), min(top + seen[1], height))
+
+
 def _cover(pixels: np.ndarray, size: tuple[int, int], right: float, down: float) -> np.ndarray:
     height, width = pixels.shape[:2]
-    scale = min(height / size[0], width / size[1])  # source pixels per target pixel
-    window = (scale * size[1], scale * size[0])
-    # rounding must not push the box past any border
-    left, top = max(0.0, right * (width - window[0])), max(0.0, down * (height - window[1]))
-    box = (left, top, min(left + window[0], width), min(top + window[1], height))
+    box = window((height, width), size, right, down)
     return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))

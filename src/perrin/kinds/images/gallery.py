@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from perrin.saving import replacing
 
 TILE = 64  # pixels: smaller images are enlarged to about this side, each pixel a sharp square
 GAP = 2
+Texts = Callable[[Mapping[str, Any]], Mapping[str, str]]
 IN_GRID = 400  # images in the grid of a saved batch: 20 x 20
 
 
@@ -27,6 +28,7 @@ def save_images(
     provenance: Sequence[Mapping[str, Any]],
     classes: Sequence[str] | None = None,
     grid_too: bool = True,
+    others: Texts = lambda made: {},
 ) -> list[Path]:
     """Write images with their provenance inside.
 
@@ -36,6 +38,7 @@ def save_images(
             `00000_label.png`, `00001_label.png`, ... and `grid.png` of the first 400.
         provenance: one each. `index` in it is the number in the file's name (default: its place in
             `decoded`), `label` the class (a name or an index).
+        others: of a provenance, the texts beside it that an image of one sample carries for other tools.
 
     Returns:
         The files, the grid last.
@@ -51,22 +54,24 @@ def save_images(
         )
     if path.suffix.lower() == ".png":
         if len(decoded) == 1:
-            return [save_png(Image.fromarray(decoded[0]), path, provenance[0])]
+            return [save_png(Image.fromarray(decoded[0]), path, provenance[0], others(provenance[0]))]
         return [save_png(grid(decoded), path, {"items": list(provenance)})]
     written = []
     for position, (pixels, made) in enumerate(zip(decoded, provenance, strict=True)):
         name = item_file(made.get("index", position), class_name(made.get("label"), classes), ".png")
-        written.append(save_png(Image.fromarray(pixels), path / name, made))
+        written.append(save_png(Image.fromarray(pixels), path / name, made, others(made)))
     if grid_too and len(decoded) > 1:
         made_all = {"items": list(provenance[:IN_GRID])}
         written.append(save_png(grid(decoded[:IN_GRID]), path / "grid.png", made_all))
     return written
 
 
-def save_png(image: Image.Image, path: Path, provenance: Mapping[str, Any]) -> Path:
-    """Write one PNG with a text chunk `perrin`; a full disk leaves no half file."""
+def save_png(
+    image: Image.Image, path: Path, provenance: Mapping[str, Any], others: Mapping[str, str] | None = None
+) -> Path:
+    """Write one PNG with a text chunk `perrin`, and others; a full disk leaves no half file."""
     with replacing(path) as part:
-        image.save(part, format="PNG", pnginfo=png_text(provenance))
+        image.save(part, format="PNG", pnginfo=png_text(provenance, others))
     return path
 
 

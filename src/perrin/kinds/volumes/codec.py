@@ -137,6 +137,11 @@ class VolumesCodec:
         return None
 
     @property
+    def affine(self) -> tuple[float, float]:
+        """Values are the middle of the scale, and half of its width times the state."""
+        return (self.scale.high + self.scale.low) / 2, (self.scale.high - self.scale.low) / 2
+
+    @property
     def categories(self) -> None:
         """None: states are continuous."""
         return None
