@@ -8,6 +8,8 @@ would have to be downloaded. So the evaluation trains its own classifier: convol
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -110,12 +112,20 @@ def presentations(count: int) -> int:
     return min(max(3 * count // 2, 40_000), 100_000)
 
 
-def train_classifier(states: Tensor, labels: Tensor, *, seed: int = 0) -> FeatureClassifier:
+Moved: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+"""A batch of states -> the same, altered anew at every showing."""
+
+
+def train_classifier(
+    states: Tensor, labels: Tensor, *, seed: int = 0, shown: int | None = None, moved: Moved | None = None
+) -> FeatureClassifier:
     """A trained `FeatureClassifier`; the same for the same data, seed and number of threads.
 
     Args:
         states: [N, *shape] real training states, finite.
         labels: [N] int64 in 0 .. classes - 1.
+        shown: training items in all; `presentations(N)` by default.
+        moved: how items are altered; pictures of more than 16 pixels are shifted by up to one by default.
     Raises:
         PerrinError: no items, counts that differ, or a label below zero.
     """
@@ -126,23 +136,32 @@ def train_classifier(states: Tensor, labels: Tensor, *, seed: int = 0) -> Featur
         net = FeatureClassifier(tuple(states.shape[1:]), int(labels.max()) + 1)
     net.standardise(states)
     with torch.enable_grad():
-        _fit(net, states, labels.long(), torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        _fit(net, states, labels.long(), generator, shown or presentations(len(states)), moved)
     return net.eval().requires_grad_(False)
 
 
-def _fit(net: FeatureClassifier, states: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+def _fit(
+    net: FeatureClassifier,
+    states: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    shown: int,
+    moved: Moved | None,
+) -> None:
     batch, rate = int(SETTINGS["batch"]), SETTINGS["peak_rate"]
-    steps = presentations(len(states)) // batch
+    steps = max(10, shown // batch)  # fewer make no cycle of rates
     optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=SETTINGS["weight_decay"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
-    moving = is_image(tuple(states.shape[1:])) and max(states.shape[-2:]) > 16
+    if moved is None and is_image(tuple(states.shape[1:])) and max(states.shape[-2:]) > 16:
+        moved = _shifted
     order = torch.empty(0, dtype=torch.long)
     net.train()
     for _ in range(steps):
         while len(order) < batch:
             order = torch.cat([order, torch.randperm(len(states), generator=generator)])
         rows, order = order[:batch], order[batch:]
-        items = _shifted(states[rows], generator) if moving else states[rows]
+        items = states[rows] if moved is None else moved(states[rows], generator)
         loss = F.cross_entropy(net(items)[1], labels[rows], label_smoothing=SETTINGS["label_smoothing"])
         optimiser.zero_grad()
         loss.backward()
