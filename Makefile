@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/quickstart
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile -c constraints.txt
-EXTRAS := dev,medical,molecules,music,parquet,peers,series,text
+EXTRAS := audio,dev,medical,molecules,music,parquet,peers,pretrained,series,text
 
 # One thread a process: pytest-xdist brings the parallelism, and small tensors gain nothing from more.
 TEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_DISABLE_TELEMETRY=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -21,6 +21,8 @@ TITLES = {
     "parameterisations": "Parameterisations: what a network outputs",
     "variances": "Learned variances: what a network says of its own error",
     "guidance": "Guidance: wrappers of a denoiser, `perrin.guide`",
+    "tasks": "Restoration tasks: `--task` and `Model.restore`",
+    "methods": "Restoration methods: `--method`",
     "objectives": "Objectives: what training minimises",
     "weights": "Weights of the training loss",
     "level_laws": "Laws of the training levels",

@@ -14,16 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perrin.api import distill, load, train, tune
+    from perrin.expanding import augment
+    from perrin.restoring import edit, restore
     from perrin.series import backtest, forecast, impute
 
 __version__ = "0.1.0"
-OF_SERIES = ("backtest", "forecast", "impute")
-__all__ = ["__version__", "backtest", "distill", "forecast", "impute", "load", "train", "tune"]
+VERBS = {  # -> the file that has them
+    **dict.fromkeys(("distill", "load", "train", "tune"), "api"),
+    **dict.fromkeys(("backtest", "forecast", "impute"), "series"),
+    **dict.fromkeys(("edit", "restore"), "restoring"),
+    "augment": "expanding",
+}
+__all__ = [
+    "__version__",
+    "augment",
+    "backtest",
+    "distill",
+    "edit",
+    "forecast",
+    "impute",
+    "load",
+    "restore",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module(f"perrin.{'series' if name in OF_SERIES else 'api'}"), name)
+        return getattr(import_module(f"perrin.{VERBS[name]}"), name)
     if not name.startswith("_") and find_spec(f"perrin.{name}") is not None:
         return import_module(f"perrin.{name}")
     raise AttributeError(f"module 'perrin' has no attribute {name!r}")

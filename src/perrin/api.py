@@ -15,6 +15,7 @@ from perrin.errors import PerrinError
 from perrin.fitting import Tuned, tune
 from perrin.model import Model
 from perrin.saving import write_text
+from perrin.systems.latent.layout import is_layout
 from perrin.training import recipe as recipes
 from perrin.training.distributed import group
 from perrin.training.log import Log
@@ -57,8 +58,8 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
     """Load a model.
 
     Args:
-        path_or_id: a run folder, a model folder, a Hub id such as "someone/digits"; a name alone, such as "digits", is
-            also that of the run `runs/digits`, where `train` writes by default.
+        path_or_id: a run folder, a model folder, a folder in the layout of diffusers, a Hub id such as "someone/digits"; a
+            name alone, such as "digits", is also that of the run `runs/digits`, where `train` writes by default.
         device: where the network goes.
 
     Raises:
@@ -73,7 +74,7 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
     """
     path = Path(path_or_id)
     if path.is_dir():
-        return Model.load(path, device)
+        return _from_folder(path, device)
     if len(path.parts) == 1 and (RUNS / path).is_dir():
         return Model.load(RUNS / path, device)
     if path.is_file():
@@ -84,6 +85,14 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
     if hub.is_id(str(path_or_id)) and not path.parent.is_dir():
         return Model.load(hub.download(str(path_or_id)), device)
     raise PerrinError(f"no model at {str(path_or_id)!r}: no such folder")
+
+
+def _from_folder(path: Path, device: str | torch.device) -> Model:
+    if not is_layout(path):
+        return Model.load(path, device)
+    from perrin.systems.latent.opening import load_pretrained
+
+    return load_pretrained(path, device)
 
 
 def train(

@@ -48,19 +48,41 @@ EVALUATED_AT_A_TIME = 100_000
 """Default size of a chunk of items: so many numbers of state, and at most 128 items."""
 
 
-def data_log_prob(
+def model_log_prob(
     model: Model,
     data: Any,
-    method: Method | None,
-    label: Any,
-    seed: int,
-    dequantise: Literal["uniform"] | Dequantiser | None,
-    draws: int,
-    batch: int | None,
-    progress: Callable[[int], None] | None,
-    options: dict[str, Any],
+    *,
+    method: Method | None = None,
+    label: Any = "own",
+    seed: int = 0,
+    dequantise: Literal["uniform"] | Dequantiser | None = None,
+    draws: int = 2,
+    batch: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> LogProb:
-    """See `Model.log_prob`, which says what is meant where nothing is said."""
+    """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integers or texts.
+
+    Args:
+        data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them. A window of a
+            series has the log-density of what is not `given` of it, given the rest; one of data is a forecast of its
+            last rows. Paths of one history have the same draws, so that their differences have little noise.
+        method: 'ode', the probability flow, or 'bound', the variational bound: in discrete time where the
+            model's own schedule is a chain. They are of two densities; for a trained model either may be larger.
+            By default 'ode', and of texts, which have nothing else, 'bound'.
+        label: 'own' (of the data; unlabelled items are unconditional), 'none', a class, or one for each item.
+        seed: of the noise that estimates draw; an item's value is a function of (seed, its index), a window's of (seed,
+            what is given of it).
+        dequantise: of integer data: 'uniform' (what 'ode' does by default) or a fitted `Dequantiser`; by default
+            'bound' has a factor for whole numbers of its own. draws: of that noise.
+        batch: items at a time; progress: called with the number of items done since the last call.
+        options: of `perrin.likelihood.log_prob` (divergence, probes, steps, tolerance, ...) or `bound` (samples, ...);
+            of texts `left`, the tokens of context that a passage of a long text is given.
+
+    Raises:
+        PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
+    """
+    model.refuse_distilled("a likelihood")
     if method not in (None, "ode", "bound"):
         raise PerrinError(f"method {method!r} is not known; known: ode, bound")
     process = model.design.categorical

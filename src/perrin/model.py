@@ -7,34 +7,26 @@ A model folder holds `model.json` (how to rebuild network, parameterisation and 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from perrin import densities
 from perrin.contracts import Codec, Outline, Outlines
-from perrin.denoise.product import ProductDenoiser
-from perrin.denoise.tokens import TokenDenoiser
-from perrin.densities import Method, data_log_prob
 from perrin.design import Denoising, Design, Sampling, as_denoiser, same_states
 from perrin.encoded_items import as_items, encode_unchanged
 from perrin.errors import PerrinError
 from perrin.fitted import find, misfit
-from perrin.guide import (
-    Classifier,
-    ClassifierFree,
-    ClassifierGuidance,
-    FeatureReuse,
-    Remembered,
-    SelfConditioned,
-    Tempered,
-)
-from perrin.likelihood import Dequantiser, LogProb
+from perrin.guide import Classifier, Projection
+from perrin.guide.energy import EnergyFunction
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
 from perrin.process.state import single
+from perrin.restoration import asking, repainting
 from perrin.sample import Plan
 from perrin.samples import Request, Samples, draw
 from perrin.saving import (
@@ -46,6 +38,7 @@ from perrin.saving import (
     write_json,
     write_text,
 )
+from perrin.steering import Steering, guided, settled
 from perrin.windowed import blanks
 
 FORMAT = 1
@@ -56,7 +49,7 @@ class Model:
 
     Attributes:
         design: what it is made of; module: the network as its role says; codec: states <-> data.
-        sampling: how to sample by default; folder: where it came from; hash: of its weights.
+        sampling: how to sample by default; folder: where it came from.
     """
 
     def __init__(
@@ -70,7 +63,11 @@ class Model:
     ) -> None:
         self.design, self.module, self.codec, self.sampling = design, module.eval(), codec, sampling
         self.folder, self.about = folder, about or {}
-        self.hash = weights_hash(module.net.state_dict())
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hexadecimal digits that name the weights."""
+        return weights_hash(self.module.net.state_dict())
 
     @property
     def denoiser(self) -> Denoising:
@@ -108,52 +105,55 @@ class Model:
         reuse: int = 1,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        *,
+        interval: tuple[float, float] | None = None,
+        rescale: float | None = None,
+        projected: Projection | Mapping[str, Any] | bool | None = None,
+        weaker: Model | str | Path | None = None,
+        energy: EnergyFunction | None = None,
     ) -> nn.Module:
         """The denoiser under this model's guidance, or a classifier's; of another weight where given.
 
         With `reuse` above 1, and of tokens, it is for one run, whose condition names its samples; see
-        `guide.FeatureReuse` and `guide.Remembered`.
+        `guide.FeatureReuse` and `guide.Remembered`. The rest is as in `sample`; None is the model's own.
         """
         w = self.sampling.guidance if weight is None else weight
-        if isinstance(self.denoiser, ProductDenoiser):
-            return self._of_leaves(self.denoiser, w, classifier, reuse)
-        if isinstance(self.denoiser, TokenDenoiser):
-            return self._writing(self.denoiser, w, classifier, reuse, temperature, top_p)
-        denoiser = self.denoiser if reuse == 1 else FeatureReuse(self.denoiser, reuse)
-        if classifier is not None:
-            return ClassifierGuidance(denoiser, classifier.classifier, w, self.sampling.interval)
-        if not isinstance(w, Tensor) and w == 1.0:
-            return denoiser
-        return ClassifierFree(denoiser, w, interval=self.sampling.interval)
+        way = self._steering(interval, rescale, projected, weaker, energy)
+        return guided(self, w, way, classifier, reuse, temperature, top_p)
 
-    def _writing(
-        self,
-        denoiser: TokenDenoiser,
-        w: float | Tensor,
-        classifier: Model | None,
-        reuse: int,
-        temperature: float,
-        top_p: float,
-    ) -> nn.Module:
-        if classifier is not None or reuse != 1:
-            raise PerrinError("classifier and reuse are for continuous states; this is a model of tokens")
-        made: nn.Module = Remembered(denoiser) if denoiser.timeless else denoiser
-        if isinstance(w, Tensor) or w != 1.0:
-            made = ClassifierFree(made, w, interval=self.sampling.interval)
-        return made if temperature == top_p == 1.0 else Tempered(made, temperature=temperature, top_p=top_p)
+    def weaker(self, place: Model | str | Path) -> Model:
+        """A weaker version of this model to guide away from.
 
-    def _of_leaves(
-        self, denoiser: ProductDenoiser, w: float | Tensor, classifier: Model | None, reuse: int
-    ) -> nn.Module:
-        if classifier is not None or reuse != 1:
-            raise PerrinError("classifier and reuse are for states of one leaf; this model's have several")
-        told = getattr(denoiser.net, "takes_previous", False)
-        made: nn.Module = SelfConditioned(denoiser) if told else denoiser
-        return (
-            made
-            if not isinstance(w, Tensor) and w == 1.0
-            else ClassifierFree(made, w, interval=self.sampling.interval)
-        )
+        Args:
+            place: a model, its folder, or a file of weights of this very network, such as a run's `ema/*.safetensors`.
+
+        Raises:
+            PerrinError: a model of other states or classes, or weights of another network.
+        """
+        device = next(self.denoiser.parameters()).device
+        if isinstance(place, Model):
+            found = place.to(device)
+        elif Path(place).is_file():
+            module = self.design.module()
+            load_weights(module.net, Path(place))
+            found = Model(self.design, module.to(device), self.codec, self.sampling, Path(place))
+        else:
+            found = Model.load(place, device)
+        same = same_states(self.codec, found.codec) and self.codec.classes == found.codec.classes
+        if not same or type(self.denoiser) is not type(found.denoiser):
+            raise PerrinError(
+                f"{found.folder or 'the weaker model'} is no weaker version of this model: it is of other states or classes"
+            )
+        found.refuse_distilled("being guided away from")
+        return found
+
+    def _steering(self, interval: Any, rescale: Any, projected: Any, weaker: Any, energy: Any) -> Steering:
+        found = None if weaker is None else self.weaker(weaker)
+        way = settled(self.sampling, interval, rescale, projected, found, energy)
+        for name in ("rescale", "projected", "weaker", "energy"):
+            if getattr(way, name):
+                self.refuse_distilled(name)
+        return way
 
     def sample(
         self,
@@ -174,6 +174,11 @@ class Model:
         length: int | Sequence[int] | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float | None = None,
+        projected: Projection | Mapping[str, Any] | bool | None = None,
+        weaker: Model | str | Path | None = None,
+        energy: EnergyFunction | None = None,
         **conditions: Any,
     ) -> Samples:
         """Draw n samples; sample i is a function of (seed, i) and its condition, not of n or the batch.
@@ -194,6 +199,12 @@ class Model:
             length: of tokens, in the place of `known`: how many a sample has, or one number each; more than the
                 context are drawn window by window. Lengths of the training data by default.
             temperature, top_p: of tokens, see `Sampling`; the model's own by default.
+            interval: (low, high) levels within which to guide, (-inf, inf) for all; the model's own by default.
+            rescale: 0 to 1, how far guided means keep their spread; projected: without what makes them larger, True or
+                `{"eta": ..., "threshold": ...}`, see `guide.Projection`. Both are against what large weights overdo.
+            weaker: guide away from a weaker version of the model (autoguidance), not from the unconditional one: a model, a
+                folder, or weights of this network such as a run's `ema/*.safetensors`. It needs no classes.
+            energy: clean states [B, *shape] -> [B], to be low: about the law times exp(-energy), see `guide.Energy`.
             conditions: `label=` a class name or index, or one for each sample, "none" for unconditional; a model
                 with classes takes them in turn by default. Of states with several leaves what the codec's `outline`
                 takes, such as `logp=2.5` of molecules.
@@ -209,24 +220,29 @@ class Model:
                 "a plan holds its own solver and steps; give either a plan, or solver and steps"
             )
         guide = self._guide(classifier)
+        way = self._steering(interval, rescale, projected, weaker, energy)
         outline = self._outline(n, seed, first, length, conditions)
         labels = None if outline is not None else (guide or self)._labels(n, first, conditions)
         w = self.sampling.weight(guidance) if guide is None else 1.0 if guidance is None else float(guidance)
-        if w != 1.0 and labels is None and not (outline and outline.condition):
+        if way.weaker is not None and guidance is None and w == 1.0:
+            raise PerrinError("weaker is guided away from by a weight above 1: give guidance")
+        if w != 1.0 and labels is None and way.weaker is None and not (outline and outline.condition):
             if guidance is not None:
                 raise PerrinError(
                     f"guidance = {guidance} needs something to guide towards, a class or a property"
                 )
             w = 1.0
-        chosen = plan or self.plan(solver, steps, w, fitted=guide is None)
+        chosen = plan or self._plan(solver, steps, w, guide is None, way)
         if plan is not None:
-            self._warn_of_misfit(plan, w, "it is used all the same")
+            self._warn_of_misfit(plan, w, way, "it is used all the same")
         if outline is not None:
             self._refuse_tokens({"known": known, "temperature": temperature, "top_p": top_p})
-            asked = Request(chosen, n, seed, first, None, w, trace, guide, reuse, outline=outline)
+            asked = Request(
+                chosen, n, seed, first, None, w, trace, guide, reuse, outline=outline, steering=way
+            )
             return draw(self, asked, batch, progress)
         marks = self._blanks(n, seed, first, known, length, temperature, top_p)
-        asked = Request(chosen, n, seed, first, labels, w, trace, guide, reuse, marks)
+        asked = Request(chosen, n, seed, first, labels, w, trace, guide, reuse, marks, steering=way)
         if marks is not None:
             own = self.sampling
             asked = replace(
@@ -235,6 +251,9 @@ class Model:
                 top_p=own.top_p if top_p is None else float(top_p),
             )
         return draw(self, asked, batch, progress)
+
+    restore = asking.restore
+    edit = repainting.edit
 
     def _blanks(
         self,
@@ -283,18 +302,25 @@ class Model:
         Warns:
             UserWarning: a fitted plan is there and was fitted to other weights or another guidance; it is not used.
         """
+        return self._plan(solver, steps, guidance, fitted, settled(self.sampling))
+
+    def _plan(
+        self, solver: str | None, steps: int | None, guidance: float | None, fitted: bool, way: Steering
+    ) -> Plan:
         if self.sampling.evaluations is not None:  # a distilled model has its own levels, and guidance within
             return self.sampling.plan(solver, steps)
         clocks = {} if self.design.product is None else self.design.product.clocks
         weight = self.sampling.weight(guidance)
         count = self.sampling.steps if steps is None else steps
         found = find(self.folder, count) if fitted and solver is None else None
-        if found is not None and not self._warn_of_misfit(found, weight, f"{self.sampling.solver} is used"):
+        if found is not None and not self._warn_of_misfit(
+            found, weight, way, f"{self.sampling.solver} is used"
+        ):
             return found
         return self.sampling.plan(solver, steps, clocks)
 
-    def _warn_of_misfit(self, plan: Plan, weight: float, so: str) -> bool:
-        reason = misfit(plan, self.hash, weight, self.sampling.interval)
+    def _warn_of_misfit(self, plan: Plan, weight: float, way: Steering, so: str) -> bool:
+        reason = misfit(plan, self.hash, weight, way.facts)
         if reason is not None:
             warnings.warn(f"{reason}; {so}", stacklevel=3)
         return reason is not None
@@ -337,7 +363,7 @@ class Model:
     ) -> Endpoint:
         if self.design.categorical is not None:
             raise PerrinError("the probability flow is of continuous states; this is a model of tokens")
-        self._refuse_distilled("the probability flow")
+        self.refuse_distilled("the probability flow")
         unlabelled = label is None and not self.codec.classes
         asked = {} if unlabelled else {"label": "none" if label is None else label}
         labels = self._labels(len(state), 0, asked)
@@ -349,7 +375,7 @@ class Model:
         device = next(self.denoiser.parameters()).device
         if classifier is None:
             return None
-        self._refuse_distilled("a classifier's guidance")
+        self.refuse_distilled("a classifier's guidance")
         guide = classifier.to(device) if isinstance(classifier, Model) else Model.load(classifier, device)
         where = guide.folder or "the classifier"
         if guide.classifier and not same_states(self.codec, guide.codec):
@@ -360,7 +386,8 @@ class Model:
             raise PerrinError(f"{where} knows other classes than this model, which has classes itself")
         return guide
 
-    def _refuse_distilled(self, what: str) -> None:
+    def refuse_distilled(self, what: str) -> None:
+        """Refuse `what` for a distilled model."""
         if self.sampling.evaluated is not None:
             raise PerrinError(
                 f"{what} needs the mean of the clean state, which a distilled model no longer predicts; "
@@ -392,42 +419,7 @@ class Model:
             return -1
         return self.codec.label(name)
 
-    def log_prob(
-        self,
-        data: Any,
-        *,
-        method: Method | None = None,
-        label: Any = "own",
-        seed: int = 0,
-        dequantise: Literal["uniform"] | Dequantiser | None = None,
-        draws: int = 2,
-        batch: int | None = None,
-        progress: Callable[[int], None] | None = None,
-        **options: Any,
-    ) -> LogProb:
-        """Log-likelihood of data in nats per item: a density in the user's units, or a probability of integers or texts.
-
-        Args:
-            data: a dataset of this model's kind, or a sequence of values [N, ...] as its codec decodes them. A window of a
-                series has the log-density of what is not `given` of it, given the rest; one of data is a forecast of its
-                last rows. Paths of one history have the same draws, so that their differences have little noise.
-            method: 'ode', the probability flow, or 'bound', the variational bound: in discrete time where the
-                model's own schedule is a chain. They are of two densities; for a trained model either may be larger.
-                By default 'ode', and of texts, which have nothing else, 'bound'.
-            label: 'own' (of the data; unlabelled items are unconditional), 'none', a class, or one for each item.
-            seed: of the noise that estimates draw; an item's value is a function of (seed, its index), a window's of (seed,
-                what is given of it).
-            dequantise: of integer data: 'uniform' (what 'ode' does by default) or a fitted `Dequantiser`; by default
-                'bound' has a factor for whole numbers of its own. draws: of that noise.
-            batch: items at a time; progress: called with the number of items done since the last call.
-            options: of `perrin.likelihood.log_prob` (divergence, probes, steps, tolerance, ...) or `bound` (samples, ...);
-                of texts `left`, the tokens of context that a passage of a long text is given.
-
-        Raises:
-            PerrinError: data of another shape or range than the model's, dequantisation of continuous data.
-        """
-        self._refuse_distilled("a likelihood")
-        return data_log_prob(self, data, method, label, seed, dequantise, draws, batch, progress, options)
+    log_prob = densities.model_log_prob
 
     def save(self, folder: str | Path, card: str | None = None, half: bool = False) -> Path:
         """Write a model folder; `half` stores the weights in half precision."""

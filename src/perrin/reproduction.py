@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from perrin import api
+from perrin.editing import redoing
 from perrin.errors import PerrinError
 from perrin.forecasting.again import redrawn
 from perrin.forecasting.futures import Forecast
@@ -20,13 +21,14 @@ from perrin.model import Model
 from perrin.registry import kinds
 from perrin.sample import Plan
 from perrin.samples import Samples, joined
+from perrin.steering import again
 
 
 @dataclass(frozen=True)
 class Reproduction:
     """What came of making a file again: the samples or the forecast, and how far they are from the file's own values."""
 
-    samples: Samples | Forecast
+    samples: Samples | Forecast | redoing.Again
     items: int
     identical: bool
     largest_difference: float
@@ -35,13 +37,18 @@ class Reproduction:
 
 
 def reproduce(
-    file: str | Path, *, model: str | None = None, classifier: str | None = None, device: str = "cpu"
+    file: str | Path,
+    *,
+    model: str | None = None,
+    classifier: str | None = None,
+    weaker: str | None = None,
+    device: str = "cpu",
 ) -> Reproduction:
     """Make the samples in a file again, one at a time.
 
     Args:
         file: what `perrin sample` wrote: a PNG, arrays or texts with their sidecar, or a GIF or page of the denoising.
-        model: where the model is, when it has moved; classifier: likewise, of samples that one guided.
+        model: where the model is, when it has moved; classifier, weaker: likewise, of samples that one guided.
 
     Raises:
         PerrinError: a file without provenance, or a model that is not the one it names.
@@ -50,21 +57,25 @@ def reproduce(
     said = read_provenance(file)
     items: list[dict[str, Any]] = said.get("items", [said])
     first = items[0] if items else {}
+    if first.get("made_by") in ("restore", "edit"):
+        redoing.refuse_other_files(file, first["made_by"])
+        return _restored(_load(model, first, file, device), file, first)
     for key in ("model_hash", "plan", "seed", "index", "guidance"):
         if key not in first:
             raise PerrinError(
                 f"{file} does not say its {key!r}; only files of perrin sample can be made again"
             )
     loaded = _load(model, first, file, device)
+    weak = _load(weaker, first, file, device, "weaker", loaded) if "weaker" in first else None
     if first.get("made_by") == "forecast":
         if _moves(file):
             raise PerrinError(
                 f"{file} shows the paths of the table beside it: perrin repro makes that one again"
             )
-        found = redrawn(loaded, items)
+        found = redrawn(loaded, items, weak)
         return _result(found, len(items), file, loaded)
     guide = _load(classifier, first, file, device, "classifier") if "classifier" in first else None
-    drawn = [_draw(loaded, item, _moves(file), guide) for item in items]
+    drawn = [_draw(loaded, item, _moves(file), guide, weak) for item in items]
     samples = Samples(
         joined([s.state for s in drawn]),
         None,
@@ -77,12 +88,18 @@ def reproduce(
     return _result(samples, len(items), file, loaded)
 
 
+def _restored(model: Model, file: Path, said: dict[str, Any]) -> Reproduction:
+    made = redoing.redone(model, file, said)
+    apart = float(np.abs(made.samples.astype(np.float64) - made.held).max())
+    return Reproduction(made, len(made), apart == 0, apart, 1e-3 * float(made.held.std()), model.hash)
+
+
 def _result(made: Samples | Forecast, items: int, file: Path, model: Model) -> Reproduction:
     difference, tolerance = _compare(made, model.codec.kind, file)
     return Reproduction(made, items, difference == 0, difference, tolerance, model.hash)
 
 
-def write(samples: Samples | Forecast, path: Path) -> None:
+def write(samples: Samples | Forecast | redoing.Again, path: Path) -> None:
     """Write remade samples in the form that the name of the file asks for; a GIF or a page is their animation."""
     if _moves(path) and isinstance(samples, Samples):
         samples.save_trajectory(path)
@@ -94,17 +111,32 @@ def _moves(path: Path) -> bool:
     return path.suffix.lower() in (".gif", ".html")
 
 
-def _load(given: str | None, item: dict[str, Any], file: Path, device: str, role: str = "model") -> Model:
-    """The model of a file, or its classifier, by its weights: where they were then, or where they are now."""
+def _load(
+    given: str | None,
+    item: dict[str, Any],
+    file: Path,
+    device: str,
+    role: str = "model",
+    strong: Model | None = None,
+) -> Model:
+    """The model of a file, or what guided it, by its weights: where they were then, or where they are now.
+
+    Weights alone are those of the network of `strong`.
+    """
     place, option = given or item.get("folder" if role == "model" else role), f"--{role}"
     if place is None:
         raise PerrinError(f"{file} does not say where its {role} was; give it with {option}")
     try:
-        found = api.load(place, device=device)
+        weights = strong is not None and Path(place).is_file()
+        found = strong.weaker(place) if strong is not None and weights else api.load(place, device=device)
     except PerrinError as error:
         if given is not None:
             raise
         raise PerrinError(f"{error}; if the {role} of {file} has moved, give it with {option}") from error
+    if role == "model" and "changes" in item:
+        from perrin.systems.latent.changes import repeated
+
+        found = repeated(found, item["changes"])
     if found.hash != item[f"{role}_hash"]:
         raise PerrinError(
             f"{file} was made by weights {item[f'{role}_hash']}, and {place} holds {found.hash}; "
@@ -113,11 +145,13 @@ def _load(given: str | None, item: dict[str, Any], file: Path, device: str, role
     return found
 
 
-def _draw(model: Model, item: dict[str, Any], trace: bool, classifier: Model | None) -> Samples:
+def _draw(
+    model: Model, item: dict[str, Any], trace: bool, classifier: Model | None, weaker: Model | None
+) -> Samples:
     conditions: dict[str, Any] = {
         name: item[name] for name in ("label", "length", "temperature", "top_p") if name in item
     }
-    conditions |= item.get("wanted", {})
+    conditions |= item.get("wanted", {}) | again(item, weaker)
     if "known" in item:
         conditions["known"] = torch.tensor(item["known"])
     return model.sample(

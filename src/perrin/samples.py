@@ -19,7 +19,9 @@ from perrin.guide.wrapper import ITEM
 from perrin.process.categorical import ABSENT
 from perrin.process.state import State, batch_size, entries, map_leaves, single
 from perrin.sample import Plan, Tick, Trace, run
-from perrin.sample.device import out_of_memory
+from perrin.sample.chunking import in_chunks
+from perrin.sample.midway import noised
+from perrin.steering import Steering, guided
 from perrin.windowed import fill, windows
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ class Request:
 
     Attributes:
         labels: int64 [n] or None; weight: of guidance; marks: of tokens, int64 [n, L] with the places to be drawn.
-        outline: of states with several leaves.
+        outline: of states with several leaves. steering: what guidance does besides its weight.
     """
 
     plan: Plan
@@ -121,6 +123,7 @@ class Request:
     temperature: float = 1.0
     top_p: float = 1.0
     outline: Outline | None = None
+    steering: Steering = field(default_factory=Steering)
 
 
 def draw(
@@ -129,25 +132,20 @@ def draw(
     """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
     n, size = asked.n, batch or _chunk_size(model, asked)
     evaluations = asked.plan.nfe * _windows(model, asked)
-    states, means, start = list[State](), list[list[State]](), 0
     counted = 0.0
-    while start < n:
-        rows = slice(start, min(start + size, n))
-        report = _reporter(progress, start, rows.stop - start, evaluations, n)
-        try:
-            state, chunk, each = _chunk(model, asked, rows, report)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if rows.stop - start == 1:
-                raise PerrinError("there is not enough memory for a single sample of this model") from error
-            size = (rows.stop - start) // 2
-            continue
-        states.append(state)
-        means.append(chunk)
-        counted += (rows.stop - start) * (evaluations if each is None else each)
-        start = rows.stop
-    traced = [joined(parts) for parts in zip(*means, strict=True)]
+
+    def work(rows: slice) -> tuple[State, list[State]]:
+        nonlocal counted
+        count = rows.stop - rows.start
+        state, chunk, each = _chunk(
+            model, asked, rows, _reporter(progress, rows.start, count, evaluations, n)
+        )
+        counted += count * (evaluations if each is None else each)
+        return state, chunk
+
+    parts = in_chunks(n, size, work)
+    states, means = [state for state, _ in parts], [chunk for _, chunk in parts]
+    traced = [joined(frames) for frames in zip(*means, strict=True)]
     labels = None if asked.labels is None else asked.labels.clone()
     made = _provenance(model, asked)
     mean = counted / n
@@ -184,7 +182,8 @@ def _chunk(
         asked.reuse != 1 or asked.marks is not None or asked.outline is not None
     ):  # whose wrappers remember each sample
         condition[ITEM] = torch.tensor(items, device=device)
-    denoiser = model.guided(asked.weight, asked.classifier, asked.reuse, asked.temperature, asked.top_p)
+    way, told = asked.steering, (asked.temperature, asked.top_p)
+    denoiser = guided(model, asked.weight, way, asked.classifier, asked.reuse, *told)
     if asked.outline is not None and asked.outline.steer is not None:
         denoiser = asked.outline.steer(denoiser)
     keys = [(asked.seed, i) for i in items]
@@ -201,6 +200,8 @@ def _chunk(
     if asked.outline is not None:
         given = _outlined(model, asked.outline, rows, device)
         condition |= given.pop("condition")
+        if asked.outline.start is not None:
+            given["start"] = noised(asked.outline.start[rows].to(device), asked.plan, keys)
     found = run(
         asked.plan,
         denoiser,
@@ -275,10 +276,13 @@ def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
         "model_hash": model.hash,
         "plan": asked.plan.recipe(),
         "guidance": asked.weight if distilled is None else distilled,
-        "interval": model.sampling.interval if asked.weight != 1.0 or asked.classifier else None,
+        "interval": None,
+        **_steered(asked),
     }
     if asked.reuse != 1:
         shared["reuse"] = asked.reuse
+    if model.about.get("changes"):
+        shared["changes"] = model.about["changes"]
     if asked.classifier is not None:
         folder = str(asked.classifier.folder) if asked.classifier.folder else None
         shared |= {"classifier": folder, "classifier_hash": asked.classifier.hash}
@@ -298,6 +302,17 @@ def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
             one["wanted"] = asked.outline.about[i]
         made.append(one)
     return made
+
+
+def _steered(asked: Request) -> dict[str, Any]:
+    """What guidance did besides its weight, where it did anything."""
+    facts, weak = asked.steering.facts, asked.steering.weaker
+    if weak is not None:
+        facts |= {"weaker": str(weak.folder) if weak.folder else None, "weaker_hash": weak.hash}
+    if asked.weight == 1.0:
+        kept = ("energy", "interval") if asked.classifier else ("energy",)
+        return {name: value for name, value in facts.items() if name in kept}
+    return facts
 
 
 def _marked(marks: Tensor, classes: int) -> dict[str, Any]:

@@ -19,6 +19,8 @@ SECTIONS: dict[str, Mapping[str, Any] | None] = {  # section -> its registry; th
     "parameterisations": registry.parameterisations,
     "variances": registry.variances,
     "guidance": registry.guides,
+    "tasks": registry.tasks,
+    "methods": registry.methods,
     "objectives": registry.objectives,
     "weights": registry.weights,
     "level_laws": registry.level_laws,

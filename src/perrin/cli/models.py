@@ -25,6 +25,8 @@ def command(
     ] = False,
     variances: Annotated[bool, typer.Option("--variances", help="The learned variances.")] = False,
     guidance: Annotated[bool, typer.Option("--guidance", help="The ways to steer a denoiser.")] = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="What can be restored.")] = False,
+    methods: Annotated[bool, typer.Option("--methods", help="How it is restored.")] = False,
     objectives: Annotated[bool, typer.Option("--objectives", help="What training minimises.")] = False,
     weights: Annotated[bool, typer.Option("--weights", help="The weights of the training loss.")] = False,
     level_laws: Annotated[

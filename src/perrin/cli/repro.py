@@ -19,6 +19,12 @@ def command(
     classifier: Annotated[
         str | None, typer.Option("--classifier", help="Where the classifier is now that guided the samples.")
     ] = None,
+    weaker: Annotated[
+        str | None,
+        typer.Option(
+            "--weaker", help="Where the weaker model is now that the samples were guided away from."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the remade file here.")] = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -30,7 +36,7 @@ def command(
     """
     from perrin.reproduction import reproduce, write
 
-    result = reproduce(file, model=model, classifier=classifier, device=choose_device(device))
+    result = reproduce(file, model=model, classifier=classifier, weaker=weaker, device=choose_device(device))
     if out is not None:
         write(result.samples, out)
     facts: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from perrin.cli.common import Device, Json, choose_device, emit, progress
+from perrin.cli.pretrained import changed
 from perrin.errors import PerrinError
 
 
@@ -40,6 +41,40 @@ def command(
             help="A classifier of noisy states, whose classes --label names and --guidance weighs (default 1).",
         ),
     ] = None,
+    interval: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--interval",
+            help="Levels (log SNR) within which to guide.",
+            metavar="LOW HIGH",
+            rich_help_panel="Guidance",
+        ),
+    ] = None,
+    rescale: Annotated[
+        float | None,
+        typer.Option(
+            "--rescale",
+            help="0 to 1: how far guided images keep the spread of unguided ones.",
+            rich_help_panel="Guidance",
+        ),
+    ] = None,
+    projected: Annotated[
+        bool,
+        typer.Option(
+            "--projected",
+            help="Leave out what saturates of the guidance, for large weights.",
+            rich_help_panel="Guidance",
+        ),
+    ] = False,
+    weaker: Annotated[
+        str | None,
+        typer.Option(
+            "--weaker",
+            help="Guide away from a weaker version of the model: another run, or weights such as RUN/ema/*.safetensors.",
+            metavar="PATH",
+            rich_help_panel="Guidance",
+        ),
+    ] = None,
     reuse: Annotated[
         int,
         typer.Option(
@@ -50,7 +85,66 @@ def command(
         int | None, typer.Option("--batch", help="Samples at a time; what fits by default.")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Of texts: how they begin.", rich_help_panel="Texts")
+        str | None,
+        typer.Option(
+            "--prompt", help="What pictures show; of texts: how they begin.", rich_help_panel="Prompts"
+        ),
+    ] = None,
+    negative: Annotated[
+        str | None,
+        typer.Option("--negative", help="What pictures do not show.", rich_help_panel="Prompts"),
+    ] = None,
+    height: Annotated[
+        int | None,
+        typer.Option("--height", help="Of such pictures, in pixels.", rich_help_panel="Prompts"),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", help="Of such pictures, in pixels.", rich_help_panel="Prompts")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", help="A picture to begin at, or to fill a hole in.", rich_help_panel="Prompts"
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength", help="0 to 1: how far from the picture (default .6).", rich_help_panel="Prompts"
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="Of the picture: white where to fill it.", rich_help_panel="Prompts"),
+    ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option("--control", help="A picture for the ControlNet.", rich_help_panel="Prompts"),
+    ] = None,
+    control_scale: Annotated[
+        float | None,
+        typer.Option("--control-scale", help="How much it counts (default 1).", rich_help_panel="Prompts"),
+    ] = None,
+    control_net: Annotated[
+        Path | None,
+        typer.Option("--control-net", help="A folder of a ControlNet.", rich_help_panel="Prompts"),
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora",
+            help="A LoRA to merge into the weights (repeatable).",
+            metavar="FILE[:SCALE]",
+            rich_help_panel="Prompts",
+        ),
+    ] = None,
+    seamless: Annotated[
+        bool,
+        typer.Option("--seamless", help="Pictures whose borders fit each other.", rich_help_panel="Prompts"),
+    ] = False,
+    tiles: Annotated[
+        int | None,
+        typer.Option("--tiles", help="Decode in tiles of so many pixels.", rich_help_panel="Prompts"),
     ] = None,
     infill: Annotated[
         str | None,
@@ -112,6 +206,10 @@ def command(
       perrin sample runs/digits -n 36 --out grid.png
       perrin sample runs/digits -n 16 --trajectory --out denoising.gif
       perrin sample runs/sde --classifier runs/classifier --label 3 --guidance 4 --out threes
+      perrin sample runs/mnist --guidance 4 --projected --interval -3 4
+      perrin sample runs/mnist --guidance 2 --weaker runs/mnist-short
+      perrin sample stable-diffusion -n 4 --prompt "a (red:1.2) cube" --negative blurry --guidance 5 --solver dpmpp_2m
+      perrin sample stable-diffusion --prompt "in oil" --image photo.png --strength 0.5 --lora style.safetensors:0.8
       perrin sample runs/text -n 4 --prompt "ROMEO:" --length 400
       perrin sample runs/text -n 4 --infill "To be, ___ not to be" --trajectory
       perrin sample runs/molecules -n 100 --property logp=2.5 --out molecules.sdf
@@ -120,12 +218,24 @@ def command(
     from perrin import api
     from perrin.sample import Plan
 
-    loaded = api.load(model, device=choose_device(device))
+    loaded = changed(api.load(model, device=choose_device(device)), lora or [], control_net, seamless, tiles)
     guide = None if classifier is None else api.load(classifier, device=choose_device(device))
+    weak = None
+    if weaker is not None:
+        weak = loaded.weaker(weaker if Path(weaker).is_file() else api.load(weaker))
     target = out or Path("samples")
     animation = _animation(target, loaded) if trajectory else None
     options: dict[str, Any] = {"label": label[0] if len(label) == 1 else label} if label else {}
-    options |= _beginning(loaded, prompt, infill, gap, length)
+    shown: dict[str, Any] = {"negative": negative, "height": height, "width": width}
+    shown |= {"image": image, "strength": strength, "mask": mask, "control": control}
+    shown["control-scale"] = control_scale
+    if hasattr(loaded.codec, "null"):  # of prompts
+        refuse_others({"--infill": infill, "--gap": gap, "--length": length}, "texts")
+        asked = {"prompt": prompt, **shown}
+        options |= {name.replace("-", "_"): v for name, v in asked.items() if v is not None}
+    else:
+        refuse_others({f"--{name}": v for name, v in shown.items()}, "pictures from prompts")
+        options |= _beginning(loaded, prompt, infill, gap, length)
     options |= _wanted(loaded, property_ or [], {"scaffold": scaffold, "smiles": smiles})
     with progress("sampling") as advance:
         before = 0
@@ -143,6 +253,10 @@ def command(
             plan=None if plan is None else Plan.load(plan),
             guidance=guidance,
             classifier=guide,
+            interval=interval,
+            rescale=rescale,
+            projected=projected or None,
+            weaker=weak,
             reuse=reuse,
             batch=batch,
             progress=told,
@@ -162,6 +276,13 @@ def command(
             print("\n".join(f"--- {i}\n{text.rstrip()}" for i, text in enumerate(samples.decoded)) + "\n---")
         fitted = " by a plan that was tuned for them" if samples.tuned else ""
         print(f"{n} samples of {samples.evaluations:g} evaluations{fitted}: {files[0]}" + _others(files))
+
+
+def refuse_others(given: dict[str, Any], of: str) -> None:
+    """Refuse options that are for models of something else."""
+    for name, value in given.items():
+        if value is not None:
+            raise PerrinError(f"{name} is for models of {of}")
 
 
 def _others(files: list[Path]) -> str:
