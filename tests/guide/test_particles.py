@@ -8,7 +8,7 @@ import torch
 from perrin.denoise import exact
 from perrin.errors import PerrinError
 from perrin.guide.operators import Mask
-from perrin.guide.particles import particles
+from perrin.guide.particles import Particles, particles
 from perrin.guide.restoring import PiGDM, Proximal
 from perrin.process import edm
 from perrin.sample import make_plan
@@ -66,6 +66,14 @@ def test_weights_add_up_and_a_draw_is_a_particle():
     assert bool((found.state == one[:, None]).all(2).any(1).all())
     assert found.effective.shape == (5, 40)
     assert float(found.effective.min()) >= 1
+
+
+def test_particles_of_equal_weight_are_as_many_as_their_weights_say():
+    state = torch.arange(8.0, dtype=torch.float64).reshape(2, 4, 1)
+    weight = torch.tensor([[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    found = Particles(state, weight, torch.ones(2, 1)).resampled([(0, 0), (0, 1)])
+    assert sorted(found[0].flatten().tolist()) == [0.0, 0.0, 1.0, 2.0]
+    assert found[1].flatten().tolist() == [6.0] * 4
 
 
 def test_other_plans_are_refused():

@@ -101,6 +101,27 @@ def test_its_residual_is_the_noise_of_what_is_measured_alone():
     assert float(apart.mean()) < 1.5
 
 
+def test_what_stands_in_a_hole_is_not_measured():
+    y, _, _ = measured("inpaint", 1.0)
+    hole = CASES["inpaint"]["mask"]
+    found = MODEL.restore(
+        torch.where(hole, 999.0, y), "inpaint", noise=1.0, samples=2, steps=4, **CASES["inpaint"]
+    )
+    clean = MODEL.restore(
+        torch.where(hole, 0.0, y), "inpaint", noise=1.0, samples=2, steps=4, **CASES["inpaint"]
+    )
+    assert not bool(found.problem.measurement[..., hole].any())
+    assert torch.equal(found.state, clean.state)
+
+
+def test_white_noise_is_pooled_and_none_is_not():
+    y, _, _ = measured("denoise", 1.0)
+    assert MODEL.restore(y, "denoise", noise=1.0, samples=1, steps=4).provenance[0]["method"] == "pooled"
+    known = MODEL.restore(y, "denoise", samples=2, steps=30)
+    assert known.provenance[0]["method"] == "mmps"
+    assert (known.values(known.state[0]) - y).abs().max() < 0.05
+
+
 def test_evaluations_are_counted():
     y, _, _ = measured("denoise", 1.0, count=2)
     assert MODEL.restore(y, "denoise", noise=1.0, samples=3, steps=7).evaluations == 7
