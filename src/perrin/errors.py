@@ -14,3 +14,14 @@ class UnknownName(PerrinError, KeyError):
 
     def __str__(self) -> str:  # KeyError would print the repr, quotes and all
         return str(self.args[0])
+
+
+def check_counts(**given: object) -> None:
+    """Refuse what is no number of things, by its name.
+
+    Raises:
+        PerrinError: anything but a whole number of at least 1.
+    """
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")

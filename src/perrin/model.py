@@ -20,7 +20,7 @@ from perrin import densities
 from perrin.contracts import Codec, Outline, Outlines
 from perrin.design import Denoising, Design, Sampling, as_denoiser, same_states
 from perrin.encoded_items import as_items, encode_unchanged
-from perrin.errors import PerrinError
+from perrin.errors import PerrinError, check_counts
 from perrin.fitted import find, misfit
 from perrin.guide import Classifier, Projection
 from perrin.guide.energy import EnergyFunction
@@ -212,9 +212,7 @@ class Model:
         Raises:
             PerrinError: settings that do not fit the model.
         """
-        for name, value in (("n", n), ("batch", 1 if batch is None else batch)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")
+        check_counts(n=n, batch=1 if batch is None else batch)
         if plan is not None and (steps is not None or solver is not None):
             raise PerrinError(
                 "a plan holds its own solver and steps; give either a plan, or solver and steps"

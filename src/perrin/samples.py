@@ -266,15 +266,22 @@ def _reporter(
     return report
 
 
-def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
-    distilled = model.sampling.distilled_guidance  # asked for again, it is what the weights hold
-    shared: dict[str, Any] = {
+def drawn_by(model: Model, plan: Plan) -> dict[str, Any]:
+    """What all provenance says: versions, model and plan; no path, which may name a person."""
+    return {
         "perrin": perrin.__version__,
         "torch": torch.__version__,
         "model": str(model.about.get("name", "")) or (model.folder.name if model.folder else ""),
-        "folder": str(model.folder) if model.folder else None,
         "model_hash": model.hash,
-        "plan": asked.plan.recipe(),
+        "plan": plan.recipe(),
+    }
+
+
+def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
+    distilled = model.sampling.distilled_guidance  # asked for again, it is what the weights hold
+    shared: dict[str, Any] = {
+        **drawn_by(model, asked.plan),
+        "folder": str(model.folder) if model.folder else None,
         "guidance": asked.weight if distilled is None else distilled,
         "interval": None,
         **_steered(asked),

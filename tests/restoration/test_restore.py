@@ -182,6 +182,15 @@ def test_measurements_that_do_not_fit_are_refused():
         image.restore(np.zeros((8, 8)), Mask((1, 9, 9), torch.ones(9, 9)))
 
 
+@pytest.mark.parametrize(("name", "value"), [("samples", 0), ("samples", 1.5), ("batch", True)])
+def test_numbers_of_things_are_refused_by_name(name, value):
+    image = image_model(guidance=1.0)
+    with pytest.raises(PerrinError, match=f"{name} = {value!r} must be a whole number of at least 1"):
+        image.restore(np.zeros((8, 8)), "denoise", **{name: value})
+    with pytest.raises(PerrinError, match=f"{name} = {value!r} must be a whole number of at least 1"):
+        image.edit(np.zeros((8, 8), np.uint8), strength=0.5, **{name: value})
+
+
 def test_models_that_cannot_restore_say_so():
     with pytest.raises(PerrinError, match="not of text"):
         text_model().restore("abc", "denoise")

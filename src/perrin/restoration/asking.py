@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from perrin.errors import PerrinError
+from perrin.errors import PerrinError, check_counts
 from perrin.guide.operators import Clip, Mask, Operator
 from perrin.guide.restoring import descent
 from perrin.process.state import Shape
@@ -77,23 +77,30 @@ def restore(
     Example:
         >>> model.restore(noisy, "denoise", noise="auto").mean  # doctest: +SKIP
     """
-    for name, value in (("samples", samples), ("batch", 1 if batch is None else batch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")
+    check_counts(samples=samples, batch=1 if batch is None else batch)
     model.refuse_distilled("restoration")
     scale_of(model.codec)  # refuses other kinds
     operator = operator_of(model.codec.shape, task, options)
     level = estimated(task, operator, measurement) if noise == "auto" else float(noise)
     problem = Problem.of_values(model.codec, operator, measurement, level)
-    index = model.label(label) if model.codec.classes else -1
-    if not model.codec.classes and label != "none":
-        raise PerrinError("this model was trained without classes; it takes no label")
-    weight = 1.0 if index < 0 else model.sampling.weight(guidance)
+    index, weight = class_and_weight(model, label, guidance)
     plan = plan_of(model.codec.sigma_data, particles, solver, steps)
     method = method or method_of(operator, level)
     way = Way(plan, samples, seed, method, settings or {}, index, weight, particles)
     methods[way.method]  # refuses a name that is not known
     return restored(model, problem, way, batch, progress)
+
+
+def class_and_weight(model: Model, label: Any, guidance: float | None) -> tuple[int, float]:
+    """The index of a class, -1 for none, and the weight of guidance towards it.
+
+    Raises:
+        PerrinError: a class that is not known, or any of a model without classes.
+    """
+    if label != "none" and not model.codec.classes:
+        raise PerrinError("this model was trained without classes; it takes no label")
+    index = model.label(label) if model.codec.classes else -1
+    return index, 1.0 if index < 0 else model.sampling.weight(guidance)
 
 
 def operator_of(shape: Shape, task: str | Operator, options: Mapping[str, Any]) -> Operator:

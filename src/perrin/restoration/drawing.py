@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-import perrin
 from perrin.guide.particles import particles
 from perrin.guide.restoring import Measured
 from perrin.process.state import entries
@@ -21,6 +20,7 @@ from perrin.restoration.restored import Restored
 from perrin.sample import Plan, run
 from perrin.sample.chunking import in_chunks
 from perrin.sample.noise import Key, seed_of
+from perrin.samples import drawn_by
 
 if TYPE_CHECKING:
     from perrin.model import Model
@@ -179,11 +179,7 @@ def _counted(net: nn.Module) -> Iterator[_Passes]:
 
 def _provenance(model: Model, problem: Problem, way: Way, index: int) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "perrin": perrin.__version__,
-        "torch": torch.__version__,
-        "model": str(model.about.get("name", "")) or (model.folder.name if model.folder else ""),
-        "model_hash": model.hash,
-        "plan": way.plan.recipe(),
+        **drawn_by(model, way.plan),
         "method": "particles" if way.particles else way.method,
         "proposal": way.method if way.particles else None,
         "options": dict(way.options) or None,

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-import perrin
-from perrin.errors import PerrinError
+from perrin.errors import PerrinError, check_counts
 from perrin.guide.operators import Mask
 from perrin.process.state import entries
 from perrin.registry import methods
-from perrin.restoration.asking import METHOD, plan_of
+from perrin.restoration.asking import METHOD, class_and_weight, plan_of
 from perrin.restoration.drawing import ENTRIES_AT_A_TIME
 from perrin.restoration.problem import scale_of
 from perrin.restoration.strength import STRENGTH, starting
@@ -27,7 +26,7 @@ from perrin.sample.chunking import in_chunks
 from perrin.sample.midway import noised
 from perrin.sample.noise import Key
 from perrin.sample.running import prior
-from perrin.samples import Samples
+from perrin.samples import Samples, drawn_by
 
 if TYPE_CHECKING:
     from perrin.model import Model
@@ -86,15 +85,10 @@ def edit(
     Raises:
         PerrinError: a mask of another size, a strength that is none, a kind without a linear scale.
     """
-    for name, value in (("samples", samples), ("batch", 1 if batch is None else batch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PerrinError(f"{name} = {value!r} must be a whole number of at least 1")
+    check_counts(samples=samples, batch=1 if batch is None else batch)
     model.refuse_distilled("editing")
     scale_of(model.codec)  # refuses other kinds
-    if label != "none" and not model.codec.classes:
-        raise PerrinError("this model was trained without classes; it takes no label")
-    index = model.label(label) if model.codec.classes else -1
-    weight = 1.0 if index < 0 else model.sampling.weight(guidance)
+    index, weight = class_and_weight(model, label, guidance)
     hole = None if mask is None else _hole(mask, model.codec.shape)
     far = (1.0 if hole is not None else STRENGTH) if strength is None else float(strength)
     if hole is None:
@@ -190,11 +184,7 @@ def _hole(mask: Any, shape: Any) -> Tensor:
 def _provenance(model: Model, asked: Edit, index: int) -> dict[str, Any]:
     made: dict[str, Any] = {
         "made_by": "edit",
-        "perrin": perrin.__version__,
-        "torch": torch.__version__,
-        "model": str(model.about.get("name", "")) or (model.folder.name if model.folder else ""),
-        "model_hash": model.hash,
-        "plan": asked.plan.recipe(),
+        **drawn_by(model, asked.plan),
         "guidance": asked.weight,
         "seed": asked.seed,
         "index": index,
