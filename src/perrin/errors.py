@@ -9,6 +9,10 @@ class PerrinError(ValueError):
     """Bad input: one clear line naming the thing, its value and what would be right."""
 
 
+class NotEnoughMemory(PerrinError):
+    """Memory ran out at the smallest piece of work there is."""
+
+
 class UnknownName(PerrinError, KeyError):
     """A name that no registry entry bears; the message holds the nearest names."""
 

@@ -6,6 +6,8 @@ dtype of the state; the network may run in any precision.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from perrin.denoise import parameterisation as _parameterisation
 from perrin.denoise.adapter import Adapter, Function
+from perrin.denoise.ahead import AtLevel, later
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.prediction import Condition, Prediction
 from perrin.denoise.tokens import TokenDenoiser
@@ -20,6 +23,7 @@ from perrin.errors import PerrinError
 from perrin.process.categorical import Categorical
 from perrin.process.levels import expand
 from perrin.process.schedule import Schedule
+from perrin.process.state import State, single
 
 
 class Scaled(Adapter):
@@ -31,12 +35,22 @@ class Scaled(Adapter):
 
     def output(self, x: Tensor, level: Tensor, condition: Condition = None) -> Tensor:
         """`net(scale x, time, condition)` at `x` [B, ...] in unit coordinates, `level` [B], in the dtype of x."""
-        p, level = self.parameterisation, level.to(torch.float64)
-        kind = self._precision(x)
+        level, kind = level.to(torch.float64), self._precision(x)
+        scale = expand(self.parameterisation.scale(level), x)
+        return self._output(x, scale, self._time(x, level, kind), kind, condition)
+
+    def _output(
+        self, x: Tensor, scale: Tensor | None, time: Tensor, kind: torch.dtype, condition: Condition
+    ) -> Tensor:
+        """`output` of a network of dtype `kind`, by a scale [B, 1, ...], None for one, and a time [B]."""
+        scaled = x if scale is None else scale * x
+        found: Tensor = self.net(scaled if scaled.dtype == kind else scaled.to(kind), time, condition)
+        return found if found.dtype == x.dtype else found.to(x.dtype)
+
+    def _time(self, x: Tensor, level: Tensor, kind: torch.dtype) -> Tensor:
+        """What the network is told of levels float64 [B]."""
         # a time rounded to half precision would merge neighbouring levels
-        time = p.time(level).to(x.device, torch.promote_types(kind, torch.float32))
-        found: Tensor = self.net((expand(p.scale(level), x) * x).to(kind), time, condition)
-        return found.to(x.dtype)
+        return self.parameterisation.time(level).to(x.device, torch.promote_types(kind, torch.float32))
 
     def _precision(self, x: Tensor) -> torch.dtype:
         """The network's own, where it has weights; the state's and the coefficients' stay as they are."""
@@ -55,6 +69,37 @@ class Wrapped(Scaled):
             output, second = _halves(output, x)
             variance = self.parameterisation.variance(second, level.to(x.device, torch.float64))
         return Prediction(expand(skip, x) * x + expand(out, x) * output, variance=variance)
+
+    def ahead(self, levels: Tensor, x: State, condition: Condition = None) -> Sequence[AtLevel]:
+        """The predictions at each of `levels` [T, B]; see `denoise.ahead`."""
+        x = single(x, "a wrapped network")
+        every = levels.to(torch.float64)
+        if self.parameterisation.variance is not None:
+            return [later(self, level, condition) for level in every]
+        p, flat = self.parameterisation, every.flatten()
+        scale, count = p.scale(flat), len(every)
+        skips, outs = (_each(expand(part, x), count) for part in p.coefficients(flat))
+        bare = bool((scale == 1).all())  # of a process that keeps the variance: one product less
+        scales = [None] * count if bare else _each(expand(scale, x), count)
+        kind = self._precision(x)
+        times = _each(self._time(x, flat, kind), count)
+        return [
+            partial(self._at, scale, time, skip, out, kind, condition)
+            for scale, time, skip, out in zip(scales, times, skips, outs, strict=True)
+        ]
+
+    def _at(
+        self,
+        scale: Tensor | None,
+        time: Tensor,
+        skip: Tensor,
+        out: Tensor,
+        kind: torch.dtype,
+        condition: Condition,
+        x: State,
+    ) -> Prediction:
+        assert isinstance(x, Tensor)
+        return Prediction((skip * x).add_(out * self._output(x, scale, time, kind, condition)))
 
     def check(self, levels: Tensor) -> None:
         """Refuse levels at which this parameterisation is undefined (a noise network at zero SNR)."""
@@ -111,6 +156,11 @@ def wrap(
     if isinstance(parameterisation, str):
         parameterisation = _parameterisation.make(parameterisation, schedule, options)
     return Wrapped(Function.of(net), parameterisation)
+
+
+def _each(values: Tensor, count: int) -> Sequence[Tensor]:
+    """Numbers [T B, ...] of T levels, [B, ...] of each."""
+    return values.reshape(count, -1, *values.shape[1:]).unbind()
 
 
 def _halves(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,14 @@ move with the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from perrin.denoise.ahead import AtLevel, ahead
 from perrin.denoise.prediction import Condition, Denoiser, Prediction, unconditional
 from perrin.guide.contrast import WEIGHT, Change, Contrast, Rescale, check_interval, within
 from perrin.guide.projected import Projection
@@ -31,7 +33,7 @@ class ClassifierFree(Guide):
         rescale: 0 to 1, how far the guided mean is brought back to the conditional mean's standard deviation; not
             of tokens.
         projection: which part of the difference counts, see `projected`; not of tokens.
-        null: makes the unconditional condition of a conditional one.
+        null: makes the unconditional condition of a conditional one; entries that it leaves out are for it alone.
 
     A branch whose weight is zero is not evaluated, row by row; both branches share one call of the denoiser.
     """
@@ -57,22 +59,64 @@ class ClassifierFree(Guide):
 
     def forward(self, x: State, level: Tensor, condition: Condition = None) -> Prediction:
         """The guided prediction at x [B, ...], level [B]; without a condition, the denoiser's own."""
-        given = dict(condition or {})
-        weight = torch.as_tensor(given.pop(WEIGHT, self.weight), dtype=torch.float64, device=level.device)
+        given, weight = self._told(level, condition)
         if not given.keys() - {ITEM}:
             return self.denoiser(x, level, given or None)
+        contrast = self._contrast(x, within(weight, level, self.interval))
+        merged, rows = self._merged(contrast, given), contrast.rows
+        found = self.denoiser(map_leaves(lambda v: v[rows], x), level[rows], merged)
+        return contrast.of_both(x, level, found)
+
+    def ahead(self, levels: Tensor, x: State, condition: Condition = None) -> Sequence[AtLevel]:
+        """The predictions at each of `levels` [T, B]; see `denoise.ahead`. Conditions of both branches are merged once."""
+        given, weight = self._told(levels, condition)
+        if not given.keys() - {ITEM}:
+            return ahead(self.denoiser, levels, x, given or None)
+        weights, every = within(weight, levels, self.interval), levels.unbind()
+        found: dict[int, AtLevel] = {}
+        for steps in _alike(weights):
+            contrast = self._contrast(x, weights[steps[0]])
+            rows, both = contrast.rows, contrast.every and isinstance(x, Tensor)
+            part = map_leaves(lambda v, rows=rows: v[rows], x)
+            merged = self._merged(contrast, given)
+            inner = ahead(self.denoiser, levels[steps][:, rows], part, merged)
+            for step, predict in zip(steps, inner, strict=True):
+                found[step] = partial(_guided, contrast, every[step], predict, both)
+        return [found[step] for step in range(len(every))]
+
+    def _told(self, level: Tensor, condition: Condition) -> tuple[dict[str, Tensor], Tensor]:
+        """The condition without the weight, and the weight."""
+        given = dict(condition or {})
+        weight = given.pop(WEIGHT, self.weight)
+        return given, torch.as_tensor(weight, dtype=torch.float64, device=level.device)
+
+    def _contrast(self, x: State, weight: Tensor) -> Contrast:
         if self.changes:
             check_continuous(x, "rescaling or projecting guidance")
-        contrast = Contrast(within(weight, level, self.interval), self.changes)
-        with_it, without = contrast.towards, contrast.away
+        return Contrast(weight, self.changes)
+
+    def _merged(self, contrast: Contrast, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The condition of the rows of both branches."""
         null = dict(self.null({n: v for n, v in given.items() if n != ITEM}) or {})
         if ITEM in given:  # the two rows of a sample are not one to a wrapper that remembers
             null[ITEM] = ~given[ITEM]
-        merged = {n: torch.cat([v[with_it], null[n][without]]) for n, v in given.items()}
-        rows = torch.cat([with_it, without])
-        found = self.denoiser(map_leaves(lambda v: v[rows], x), level[rows], merged)
-        count = len(with_it)
-        return contrast.combined(x, level, _part(found, slice(count)), _part(found, slice(count, None)))
+        return {n: torch.cat([given[n][contrast.towards], v[contrast.away]]) for n, v in null.items()}
+
+
+def _alike(weights: Tensor) -> list[list[int]]:
+    """The steps [T] whose rows have the same weights [T, B]."""
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for step, own in enumerate(weights.tolist()):
+        groups.setdefault(tuple(own), []).append(step)
+    return list(groups.values())
+
+
+def _guided(contrast: Contrast, level: Tensor, predict: AtLevel, both: bool, x: State) -> Prediction:
+    """One step whose prediction is prepared; `both`: all rows of a tensor are asked twice."""
+    if both and isinstance(x, Tensor):
+        return contrast.of_both(x, level, predict(torch.cat([x, x])))
+    rows = contrast.rows
+    return contrast.of_both(x, level, predict(map_leaves(lambda v: v[rows], x)))
 
 
 def projected(
@@ -91,14 +135,3 @@ def changes(rescale: float, projection: Projection | None) -> list[Change]:
     """What changes guided means: the difference projected, then the result rescaled."""
     made: list[Change] = [] if projection is None else [projection]
     return [*made, Rescale(rescale)] if rescale else made
-
-
-def _part(found: Prediction, rows: slice) -> Prediction:
-    """Some rows of a prediction."""
-
-    def of(part: State | None) -> State | None:
-        return None if part is None else map_leaves(lambda v: v[rows], part)
-
-    return Prediction(
-        map_leaves(lambda v: v[rows], found.mean), of(found.noise), of(found.variance), of(found.logits)
-    )

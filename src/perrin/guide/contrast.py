@@ -77,11 +77,26 @@ class Contrast:
 
     Attributes:
         towards, away: the rows with a weight other than 0, and other than 1.
+        rows: both, one after the other, the first `count` of them towards; every: whether each of the two has all rows.
     """
 
     def __init__(self, weight: Tensor, changes: Sequence[Change] = ()) -> None:
         self.weight, self.changes = weight, changes
         self.towards, self.away = torch.nonzero(weight != 0).flatten(), torch.nonzero(weight != 1).flatten()
+        self.rows = torch.cat([self.towards, self.away])
+        self.count = len(self.towards)
+        self.every = self.count == len(self.away) == len(weight)
+        self._wide: Tensor | None = None
+
+    def of_both(self, x: State, level: Tensor, found: Prediction) -> Prediction:
+        """One prediction of all rows of x [B, ...], from that of `rows`."""
+        mean, bare = found.mean, found.noise is None and found.variance is None and not self.changes
+        if (
+            bare and self.every and isinstance(mean, Tensor) and _numbers(x)
+        ):  # the usual case, without detours
+            return Prediction(self._mix(*mean.chunk(2)))
+        first, last = slice(self.count), slice(self.count, None)
+        return self.combined(x, level, _part(found, first), _part(found, last))
 
     def combined(self, x: State, level: Tensor, towards: Prediction, away: Prediction) -> Prediction:
         """Predictions of the rows `towards` and `away` of x [B, ...] as one of all rows."""
@@ -131,8 +146,17 @@ class Contrast:
         )
 
     def _mix(self, towards: Tensor, away: Tensor) -> Tensor:
+        if self.every:
+            return (towards - away).mul_(self._w(away)).add_(away)
         one, other, w = self._spread(towards, away)
         return _exact_ends(other + w * (one - other), one, other, w)
+
+    def _w(self, like: Tensor) -> Tensor:
+        """w [B, 1, ...], the same in every step."""
+        w = self._wide
+        if w is None or w.dim() != like.dim() or w.dtype != like.dtype:
+            self._wide = w = expand(self.weight, like)
+        return w
 
     def _changed(self, guided: Tensor, towards: Tensor, away: Tensor) -> Tensor:
         one, other, w = self._spread(towards, away)
@@ -144,6 +168,23 @@ class Contrast:
         """The first where there is any."""
         one, other, w = self._spread(towards, away)
         return torch.where(w == 0, other, one)
+
+
+def _part(found: Prediction, rows: slice) -> Prediction:
+    """Some rows of a prediction."""
+
+    def some(part: State) -> State:
+        return map_leaves(lambda v: v[rows], part)
+
+    def of(part: State | None) -> State | None:
+        return None if part is None else some(part)
+
+    return Prediction(some(found.mean), of(found.noise), of(found.variance), of(found.logits))
+
+
+def _numbers(x: State) -> bool:
+    """Whether a state is one continuous leaf."""
+    return isinstance(x, Tensor) and x.is_floating_point()
 
 
 def _exact_ends(guided: Tensor, towards: Tensor, away: Tensor, w: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class FeatureReuse(Guide):
         lower = getattr(getattr(denoiser, "net", None), "lower_resolutions", 0)
         if not isinstance(denoiser, Wrapped) or not lower:
             raise PerrinError(
-                "reuse of deep features needs the denoiser of a unet of two resolutions or more; guidance goes around it"
+                "reuse of deep features needs the denoiser of a unet of Perrin's own of two resolutions or more, and "
+                "guidance goes around it; leave reuse out"
             )
         if not 1 <= resolutions <= lower:
             raise PerrinError(f"resolutions = {resolutions} must lie between 1 and {lower} for this network")

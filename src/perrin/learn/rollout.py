@@ -17,6 +17,7 @@ from torch import Tensor
 
 from perrin.denoise.prediction import Denoiser
 from perrin.errors import PerrinError
+from perrin.learn.forward_mode import forward_mode
 from perrin.learn.history_table import HistoryTable
 from perrin.process import levels
 
@@ -116,6 +117,7 @@ def _push(
     many = many(along, out_dims=(None, 0))
     mean, parts = x, []
     for dx, dlevel in zip(torch.split(tangents, at_once), torch.split(by_level, at_once), strict=True):
-        mean, part = many(dx, dlevel)
+        with forward_mode():
+            mean, part = many(dx, dlevel)
         parts.append(part)
     return mean, torch.cat(parts)

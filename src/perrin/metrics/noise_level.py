@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import stats
 
 from perrin.errors import PerrinError
 
@@ -100,13 +99,15 @@ def _patches(values: np.ndarray, axes: int) -> np.ndarray:
 
 def _of_flat(patches: np.ndarray, axes: int) -> float:
     """The deviation from patches that are no rougher than noise."""
+    from scipy.stats import gamma  # takes half a second to import
+
     bends = _bends(axes)
     energy = np.square(patches @ bends.T).sum(1)
     form = (
         bends.T @ bends
     )  # energy of noise: a quadratic form, taken as the Gamma of the same mean and variance
     mean, spread = np.trace(form), 2 * np.square(form).sum()
-    limit = stats.gamma.ppf(0.975, mean**2 / spread, scale=spread / mean)
+    limit = gamma.ppf(0.975, mean**2 / spread, scale=spread / mean)
     variance = _of_eigenvalues(patches)
     for _ in range(4):
         flat = energy < limit * variance
@@ -132,6 +133,8 @@ def _of_eigenvalues(patches: np.ndarray) -> float:
 
 def _cut(patches: np.ndarray, at_limit: np.ndarray, at_other: np.ndarray) -> np.ndarray:
     """The deviation by every patch partly at the lower limit; none where many lie there altogether."""
+    from scipy.special import ndtr, ndtri
+
     share = at_limit.mean(1)
     partly = (share >= 0.25) & (share <= 0.75) & ~at_other.any(1)
     if 4 * (share == 1).sum() > partly.sum():  # noise would not leave whole patches constant
@@ -139,6 +142,6 @@ def _cut(patches: np.ndarray, at_limit: np.ndarray, at_other: np.ndarray) -> np.
     above = patches - patches.min()
     step = above[above > 0].min()  # of rounding; what was rounded to the limit lay less than half of it above
     distance = np.maximum(above[partly] - step / 2, 0).mean(1)
-    a = -stats.norm.ppf(share[partly])
-    found: np.ndarray = distance / (a * stats.norm.cdf(a) + stats.norm.pdf(a))
+    a = -ndtri(share[partly])
+    found: np.ndarray = distance / (a * ndtr(a) + np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from perrin.errors import PerrinError
+from perrin.errors import NotEnoughMemory
 from perrin.sample.device import out_of_memory
 
 Found = TypeVar("Found")
@@ -18,7 +18,7 @@ def in_chunks(n: int, size: int, work: Callable[[slice], Found], of: int = 1) ->
         size: of the first chunk. of: chunks are multiples of it, as particles of one sample stay together.
 
     Raises:
-        PerrinError: not enough memory for one.
+        NotEnoughMemory: not even for one.
     """
     found, start = list[Found](), 0
     while start < n:
@@ -30,7 +30,7 @@ def in_chunks(n: int, size: int, work: Callable[[slice], Found], of: int = 1) ->
                 raise
             if rows.stop - start <= of:
                 what = "a single sample" if of == 1 else f"{of} particles"
-                raise PerrinError(f"there is not enough memory for {what} of this model") from error
+                raise NotEnoughMemory(f"there is not enough memory for {what} of this model") from error
             size = max(of, (rows.stop - start) // 2 // of * of)
             continue
         start = rows.stop

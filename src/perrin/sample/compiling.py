@@ -6,11 +6,13 @@ is given a slot exactly as long as a later row uses it (liveness, walked backwar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from perrin.errors import PerrinError
 from perrin.sample.plan import Row
-from perrin.sample.tracing import Tracer
+from perrin.sample.tracing import Draw, Tracer
 
 
 def _expand(tracer: Tracer, atom: int, segment: int) -> dict[int, float]:
@@ -31,8 +33,25 @@ def _needs(tracer: Tracer, outputs: list[int], segment: int) -> list[int]:
     return [a for a in dict.fromkeys(used) if tracer.atoms[a].segment < segment]
 
 
-def compile_rows(tracer: Tracer) -> tuple[list[Row], int]:
-    """The rows of a trace and the number of slots.
+@dataclass(frozen=True)
+class Line:
+    """A `Row` of Python's own numbers, of which two can be compared; `row` is the row."""
+
+    level: float | None
+    base: float
+    matrix: list[list[float]]
+    draws: tuple[Draw, ...]
+    variance: tuple[float, float] | None
+
+    @property
+    def row(self) -> Row:
+        """The row itself."""
+        matrix = torch.tensor(self.matrix, dtype=torch.float64)
+        return Row(self.level, self.base, matrix, self.draws, self.variance)
+
+
+def compile_lines(tracer: Tracer) -> tuple[list[Line], int]:
+    """The lines of a trace's table and the number of slots.
 
     A first row without evaluation appears only when the rule changes the state before it evaluates.
     """
@@ -72,7 +91,7 @@ def _place(before: list[int], wanted: list[int]) -> list[int]:
 
 def _row(
     tracer: Tracer, inputs: list[int], before: list[int], after: list[int], segment: int, slots: int
-) -> Row:
+) -> Line:
     draws = [a for a in inputs if tracer.atoms[a].kind == "draw"]
     column = {a: slots + 2 + i for i, a in enumerate(draws)}
     column |= {a: slots for a in inputs if tracer.atoms[a].kind == "mean"}
@@ -80,19 +99,21 @@ def _row(
     for place, atom in reversed(list(enumerate(before))):  # x_base before its copies
         if atom >= 0:
             column[atom] = place
-    matrix = torch.zeros(slots, slots + 2 + len(draws), dtype=torch.float64)
+    matrix = [[0.0] * (slots + 2 + len(draws)) for _ in range(slots)]
     for place, atom in enumerate(after):
         if atom >= 0:
             for leaf, value in _expand(tracer, atom, segment).items():
-                matrix[place, column[leaf]] += value
-    used = [i for i in range(len(draws)) if bool((matrix[:, slots + 2 + i] != 0).any())]
-    matrix = matrix[:, [*range(slots + 2), *(slots + 2 + i for i in used)]]
+                matrix[place][column[leaf]] += value
+    used = [i for i in range(len(draws)) if any(line[slots + 2 + i] != 0.0 for line in matrix)]
+    if len(used) < len(draws):
+        columns = [*range(slots + 2), *(slots + 2 + i for i in used)]
+        matrix = [[line[c] for c in columns] for line in matrix]
     kept = [tracer.atoms[draws[i]] for i in used]
     variances = {a.variance for a in kept}
     if len(variances) > 1:
         raise PerrinError("a rule gives the draws of one row different variances; one learned variance a row")
     _, level, _, base = tracer.evaluations[segment - 1] if segment else (0, None, 0, tracer.evaluations[0][3])
-    return Row(
+    return Line(
         level=level,
         base=base,
         matrix=matrix,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
 from perrin.errors import PerrinError
 from perrin.process.schedule import Schedule
 from perrin.registry import grids, kernels, rules
-from perrin.sample.compiling import compile_rows
+from perrin.sample.compiling import compile_lines
 from perrin.sample.jumping import Leap
 from perrin.sample.kernel import Kernel
 from perrin.sample.plan import Plan, Row
@@ -19,6 +21,8 @@ from perrin.sample.rule import Rule
 from perrin.sample.tracing import trace
 
 MAX_SLOTS = 5
+_REPLAYED: WeakSet[Callable[..., Any]] = WeakSet()
+"""Rules that gave the same table twice."""
 
 
 def make_plan(
@@ -58,19 +62,30 @@ def make_plan(
     _check_options(found, options)
     if isinstance(found, Kernel):
         return _of_tokens(found, levels, options)
-    first = trace(found.function, levels, found.raw_noise, options)
-    rows, slots = compile_rows(first)
-    again, _ = compile_rows(trace(found.function, levels, found.raw_noise, options))
-    if len(rows) != len(again) or any(
-        not torch.equal(a.matrix, b.matrix) for a, b in zip(rows, again, strict=True)
-    ):
-        raise PerrinError(
-            f"rule {found.name!r} gives another table each time it runs; it must depend on levels alone"
-        )
-    declared = found.evaluations(levels, **options)
-    return Plan(
-        found.name, tuple(levels), tuple(rows), slots, dict(options), declared, found.exact_on_point_mass
-    )
+    if isinstance(rule, str) and all(isinstance(v, Hashable) for v in options.values()):
+        return _remembered(found, tuple(levels), tuple(sorted(options.items())))
+    return _traced(found, levels, options)
+
+
+@lru_cache(maxsize=64)
+def _remembered(rule: Rule, levels: tuple[float, ...], options: tuple[tuple[str, Any], ...]) -> Plan:
+    """The plan of a registered rule, which is a function of levels and options: who asks again has the same one."""
+    return _traced(rule, levels, dict(options))
+
+
+def _traced(rule: Rule, levels: Sequence[float], options: dict[str, Any]) -> Plan:
+    with torch.inference_mode(False):  # the table may serve a run with gradients later
+        lines, slots = compile_lines(trace(rule.function, levels, rule.raw_noise, options))
+        if rule.function not in _REPLAYED:
+            again, _ = compile_lines(trace(rule.function, levels, rule.raw_noise, options))
+            if lines != again:
+                raise PerrinError(
+                    f"rule {rule.name!r} gives another table each time it runs; it must depend on levels alone"
+                )
+            _REPLAYED.add(rule.function)
+        rows = tuple(line.row for line in lines)
+    declared = rule.evaluations(levels, **options)
+    return Plan(rule.name, tuple(levels), rows, slots, dict(options), declared, rule.exact_on_point_mass)
 
 
 def solver(name: str) -> Rule | Kernel:
@@ -88,7 +103,7 @@ def _levels(schedule: Schedule | None, steps: int | None, grid: str | Sequence[f
             )
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise PerrinError(f"steps = {steps!r} must be a whole number of at least 1")
-        levels = [float(v) for v in lay(schedule, steps)]
+        levels: list[float] = lay(schedule, steps).tolist()
     else:
         levels = [float(v) for v in grid]
     if len(levels) < 2 or not all(a < b for a, b in pairwise(levels)):

@@ -84,7 +84,7 @@ class Row:
     @cached_property
     def uses_noise(self) -> bool:
         """Whether the raw noise prediction is used."""
-        return bool((self.matrix[:, self.matrix.shape[0] + 1] != 0).any())
+        return any(source == NOISE for line in self.program for source, _ in line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +189,11 @@ class Plan:
         if self.clocks:
             short["clocks"] = self.clocks
         try:
-            again = make_plan(self.rule, grid=self.grid, **self._asked()).to_json()
+            again = make_plan(self.rule, grid=self.grid, **self._asked())
         except PerrinError:  # a rule that is not registered
             return self.to_json()
-        return short if again == self.to_json() else self.to_json()
+        same = again is self or again.to_json() == self.to_json()
+        return short if same else self.to_json()
 
     @staticmethod
     def from_recipe(data: dict[str, Any], where: str = "plan") -> Plan:

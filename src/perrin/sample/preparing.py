@@ -67,6 +67,8 @@ def prepare(
 
     `moved`: the leaves that kernels move.
     """
+    if isinstance(rows, Row) and isinstance(x, Tensor) and not moved and not (rows.draws or rows.uses_noise):
+        return _alone(rows, slots, x.dtype)
     row_of = [rows] * len(keys) if isinstance(rows, Row) else rows
     ready = Ready({}, {}, {}, {})
     for name, value in leaves(x).items():
@@ -75,6 +77,17 @@ def prepare(
         else:
             _tables(ready, name, value, _of(rows, name), keys, slots)
     return ready
+
+
+def _alone(row: Row, slots: int, dtype: torch.dtype) -> Ready:
+    """Every sample on one row, of one leaf and without noise: it depends on nothing else, and is made once."""
+    name = ("alone", dtype, slots)
+    if name not in row.ready:
+        found = _of(row, "")
+        assert isinstance(found, Row)
+        row.ready[name] = Ready({"": _together(found, slots, dtype)}, {}, {}, {})
+    made: Ready = row.ready[name]
+    return made
 
 
 def _of(rows: Row | Sequence[Row], leaf: str) -> Row | list[Row]:
@@ -120,17 +133,18 @@ def _together(row: Row, slots: int, dtype: torch.dtype) -> Lines:
         once = list(dict.fromkeys(program))
         # not inference tensors, even if first used there: gradients may be asked for later
         with torch.inference_mode(False):
-            lines = tuple(tuple((i, _number(c, dtype, len(line))) for i, c in line) for line in once)
+            numbers = iter(
+                torch.tensor([c for line in once for _, c in line], dtype=dtype, device="cpu").unbind()
+            )
+        lines = tuple(tuple((i, _factor(c, next(numbers), len(line))) for i, c in line) for line in once)
         row.ready[dtype, slots] = lines, tuple(once.index(line) for line in program)
     made: Lines = row.ready[dtype, slots]
     return made
 
 
-def _number(coefficient: float, dtype: torch.dtype, terms: int) -> Tensor | None:
-    """A coefficient cast to the states' dtype; a line that only copies multiplies nothing."""
-    if terms == 1 and coefficient == 1.0:
-        return None
-    return torch.tensor(coefficient, dtype=torch.float64, device="cpu").to(dtype)
+def _factor(coefficient: float, number: Tensor, terms: int) -> Tensor | None:
+    """A coefficient as the tensor that it is; a line that only copies multiplies nothing."""
+    return None if terms == 1 and coefficient == 1.0 else number
 
 
 def _apart(row_of: Sequence[Row], slots: int, x: Tensor) -> tuple[Line, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from perrin.denoise.ahead import AtLevel, ahead
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
 from perrin.process.categorical import ABSENT, Categorical
@@ -152,9 +153,13 @@ class _Run:
         stops = timetable(self.plans, self.keys, count, start, moved)
         order = back(stops, start)
         watched = self.trace is not None or self.callback is not None
+        prepared = self._ahead(stops, slots[1])
         parts: list[State] = []
         for number, stop in enumerate(stops, 1):
-            prediction = None if stop.levels is None else self._predict(stop, stop.levels, slots[1])
+            prediction = None
+            if stop.levels is not None:
+                known = next(prepared, None)
+                prediction = self._predict(stop, stop.levels, slots[1]) if known is None else known(slots[1])
             slots = move(stop.ready, slots, prediction, self.kept)
             if watched:
                 self._report(number, stop, slots[0], prediction)
@@ -167,6 +172,13 @@ class _Run:
             return slots[0]
         return map_leaves(lambda *values: torch.cat(values).index_select(0, order), *parts)
 
+    def _ahead(self, stops: Sequence[Stop], x: State) -> Iterator[AtLevel]:
+        """The predictions of a run in which all samples take every step together; of any other none."""
+        if any(stop.asked is not None or stop.rows is not None or stop.stays is not None for stop in stops):
+            return iter(())
+        told = [stop.levels for stop in stops if stop.levels is not None]
+        return iter(ahead(self.denoiser, torch.stack(told), x, self.condition) if told else ())
+
     def _predict(self, stop: Stop, levels: Tensor, x: State) -> Prediction:
         condition, rows = self.condition, stop.rows
         if condition is not None and rows is not None:
@@ -176,9 +188,8 @@ class _Run:
         return _scatter(self.denoiser(_take(x, stop.asked), levels, condition), stop.asked, x)
 
     def _report(self, number: int, stop: Stop, state: State, prediction: Prediction | None) -> None:
-        after = tuple(self.plans[i].base_levels[number] for i in stop.items)
         mean = None if prediction is None else prediction.mean
-        tick = Tick(number, tuple(stop.items), after, state, mean)
+        tick = Tick(number, stop.items, stop.after, state, mean)
         if self.trace is not None:
             self.trace.ticks.append(tick)
         if self.callback is not None and self.callback(tick) is False:

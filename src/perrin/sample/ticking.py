@@ -9,7 +9,7 @@ of other plans, is the same sample bit for bit (as far as the denoiser itself wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -70,34 +70,47 @@ def advance(
 
 def move(ready: Ready, slots: Slots, predictions: Prediction | None, kept: Mapping[str, Kept]) -> Slots:
     """`advance` by a tick that was made ready before; `kept` says what stays the same of every leaf."""
+    if isinstance(slots[0], Tensor) and "" in ready.lines:
+        return [*_continuous(ready, "", slots, predictions, kept.get("", PLAIN))]
     old = [leaves(slot) for slot in slots]
-    mean: dict[str, Tensor] = {}
-    variance: dict[str, Tensor] = {}
-    if predictions is not None:
-        mean = leaves(predictions.mean)
-        if predictions.variance is not None:
-            variance = leaves(predictions.variance)
     new: dict[str, list[Tensor]] = {}
-    for name, (lines, where) in ready.lines.items():
-        inputs, own = [slot[name] for slot in old], kept.get(name, PLAIN)
-        x = inputs[0]
-        if name in ready.draws:
-            inputs.extend(reversed(_draws(ready.draws[name], x, variance.get(name), own)))
-        # MEAN, NOISE and DRAW - i are places from the end
-        if predictions is not None and name in ready.levels:
-            inputs.append(predictions.leaf_noise(name, old[1][name], ready.levels[name]).to(x.dtype))
-        else:
-            inputs.append(x)
-        inputs.append(mean[name].to(x.dtype) if mean else x)
-        sums = _sums(lines, inputs)
-        if own.start is not None:
-            sums = [own.restore(found) for found in sums]
-        new[name] = [sums[place] for place in where]
+    for name in ready.lines:
+        own = kept.get(name, PLAIN)
+        new[name] = _continuous(ready, name, [slot[name] for slot in old], predictions, own)
+    mean: dict[str, Tensor] = {} if predictions is None else leaves(predictions.mean)
     for name, ahead in ready.leaps.items():
         new[name] = [leapt(ahead, kept[name], old[0][name], mean.get(name))] * len(slots)
     return [
         like({name: found[place] for name, found in new.items()}, slots[0]) for place in range(len(slots))
     ]
+
+
+def _continuous(
+    ready: Ready, leaf: str, slots: Sequence[Any], predictions: Prediction | None, own: Kept
+) -> list[Tensor]:
+    """The new slots of one leaf, from its old ones [B, ...]."""
+    inputs, x = [*slots], slots[0]
+    if leaf in ready.draws:
+        variance = None if predictions is None else _leaf(predictions.variance, leaf)
+        inputs.extend(reversed(_draws(ready.draws[leaf], x, variance, own)))
+    # MEAN, NOISE and DRAW - i are places from the end
+    noise = mean = x
+    if predictions is not None:
+        if leaf in ready.levels:
+            noise = predictions.leaf_noise(leaf, slots[1], ready.levels[leaf]).to(x.dtype)
+        mean = _leaf(predictions.mean, leaf)
+        mean = mean if mean.dtype == x.dtype else mean.to(x.dtype)
+    inputs += [noise, mean]
+    lines, where = ready.lines[leaf]
+    sums = _sums(lines, inputs)
+    if own.start is not None:
+        sums = [own.restore(found) for found in sums]
+    return [sums[place] for place in where]
+
+
+def _leaf(part: State | None, name: str) -> Any:
+    """A leaf's own tensor; None where there is none."""
+    return part if part is None or isinstance(part, Tensor) else part.get(name)
 
 
 def _sums(lines: tuple[Line, ...], inputs: list[Tensor]) -> list[Tensor]:

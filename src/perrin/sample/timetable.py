@@ -18,20 +18,21 @@ from perrin.sample.plan import Plan, Row
 from perrin.sample.preparing import Ready, level_tensor, prepare
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # one is made in every tick of every run: a frozen one takes thrice as long
 class Stop:
     """One tick of a run.
 
     Attributes:
-        items: which of the batch take part; ready: their update.
+        items: which of the batch take part; ready: their update; after: the levels of their states then.
         levels: float64 [A], told to the denoiser; None where no row asks.
         asked: which of the items [A] are evaluated, and rows: which of the batch these are; None: all of them.
         stays: which of the items go on; None: all of them, or none after this tick.
         ended: which of the items are done, and done: which of the batch these are; None: nobody is.
     """
 
-    items: Sequence[int]
+    items: tuple[int, ...]
     ready: Ready
+    after: tuple[float, ...]
     levels: Tensor | None
     asked: Tensor | None = None
     rows: Tensor | None = None
@@ -60,10 +61,16 @@ def back(stops: Sequence[Stop], x: State) -> Tensor:
 
 def _together(plan: Plan, keys: Sequence[Key], slots: int, x: State, moved: Container[str]) -> list[Stop]:
     told = level_tensor(plan.rows, _device(x))[:, None].expand(-1, len(keys)).contiguous()
-    everyone = range(len(keys))
+    everyone, count = tuple(range(len(keys))), len(keys)
+    after = plan.base_levels[1:]
     return [
-        Stop(everyone, prepare(row, keys, slots, x, moved), None if row.level is None else levels)
-        for row, levels in zip(plan.rows, told.unbind(), strict=True)
+        Stop(
+            everyone,
+            prepare(row, keys, slots, x, moved),
+            (level,) * count,
+            None if row.level is None else levels,
+        )
+        for row, level, levels in zip(plan.rows, after, told.unbind(), strict=True)
     ]
 
 
@@ -81,8 +88,9 @@ def _apart(
     stays = [a for a, i in enumerate(items) if tick + 1 < len(plans[i].rows)]
     ended = [a for a, i in enumerate(items) if tick + 1 == len(plans[i].rows)]
     return Stop(
-        items,
+        tuple(items),
         prepare(row_of, [keys[i] for i in items], slots, x, moved),
+        tuple(plans[i].base_levels[tick + 1] for i in items),
         levels=level_tensor([row_of[a] for a in asked], device) if asked else None,
         asked=index(asked) if len(asked) < len(items) else None,
         rows=index([items[a] for a in asked]) if len(asked) < len(keys) else None,

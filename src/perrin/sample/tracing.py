@@ -9,9 +9,11 @@ rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from perrin.errors import PerrinError
 from perrin.process import gaussian, levels
@@ -84,17 +86,17 @@ class Point:
     """A level with its coefficients as floats: alpha, sigma, ratio = sigma/alpha, lam = log(alpha/sigma)."""
 
     level: float
-    alpha: float = field(init=False)
-    sigma: float = field(init=False)
-    ratio: float = field(init=False)
-    lam: float = field(init=False)
+    alpha: float
+    sigma: float
+    ratio: float
+    lam: float
 
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "alpha", float(levels.alpha(self.level)))
-        put(self, "sigma", float(levels.sigma(self.level)))
-        put(self, "ratio", float(levels.ratio(self.level)))
-        put(self, "lam", 0.5 * self.level)
+    @staticmethod
+    def of(grid: Sequence[float]) -> list[Point]:
+        """The points of many levels, made at once."""
+        every = torch.tensor(grid, dtype=torch.float64)
+        parts = (every, levels.alpha(every), levels.sigma(every), levels.ratio(every), 0.5 * every)
+        return [Point(*numbers) for numbers in zip(*(part.tolist() for part in parts), strict=True)]
 
     @property
     def finite(self) -> bool:
@@ -237,7 +239,7 @@ class Step:
 
     def at(self, level: float) -> Point:
         """The coefficients at another level."""
-        return Point(level)
+        return Point.of([level])[0]
 
     def predict(self, x: Linear | None = None, at: Point | None = None) -> Output:
         """Evaluate the denoiser (at the state and level s unless told otherwise)."""
@@ -263,7 +265,7 @@ def transfer(x: Linear, mean: Linear, s: Point, t: Point) -> Linear:
 
 
 def trace(
-    function: Callable[..., Linear], grid: list[float], raw_noise: bool, options: dict[str, Any]
+    function: Callable[..., Linear], grid: Sequence[float], raw_noise: bool, options: dict[str, Any]
 ) -> Tracer:
     """Run the rule over the grid on symbols.
 
@@ -271,7 +273,7 @@ def trace(
         PerrinError: a rule that is not linear in its inputs.
     """
     tracer = Tracer(grid[0], raw_noise)
-    points = [Point(level) for level in grid]
+    points = Point.of(grid)
     x, history = Linear({0: 1.0}), list[Output]()
     for index in range(len(points) - 1):
         step = Step(tracer, points[index], points[index + 1], x, history, index, len(points) - 1)
