@@ -208,7 +208,7 @@ class Outlines(Protocol):
 
     `processes`: leaf -> the options of its process, with their registry name (the number of `classes` of tokens is that
     of `categories`). `properties`: how many numbers the condition's `vector` holds. `outline`: of samples (seed, first)
-    .. (seed, first + n - 1); `wanted` is what the user asks of them.
+    .. (seed, first + n - 1), of one leaf also of a list of seeds, (seed[i], first); `wanted` is what the user asks of them.
     """
 
     @property
@@ -263,11 +263,39 @@ class Affine(Protocol):
     def affine(self) -> tuple[float, float]: ...
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What of a model's states can be measured where a network decodes them; see `Decodes`.
+
+    Attributes:
+        codec: of what they decode to, which is on one linear scale (`Affine`).
+        outline: of one sample. weight: of guidance.
+        decode: states [B, *outline.shape] to states of `codec`, row by row and differentiable; None: they are the same.
+    """
+
+    codec: Codec
+    outline: Outline
+    weight: float
+    decode: Callable[[Tensor], Tensor] | None
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """What a codec adds whose states are decoded by a network, so that measurements of what comes out can be restored.
+
+    `shown`: the codec of what comes out, of so many pixels or of the model's own size. `seen`: of a sample of which
+    `wanted` says what `outline` does; guidance None: `usual`, where there is anything to guide towards.
+    """
+
+    def shown(self, height: int | None = None, width: int | None = None) -> Codec: ...
+    def seen(self, guidance: float | None, usual: float, **wanted: Any) -> Seen: ...
+
+
 @runtime_checkable
 class Negates(Protocol):
     """What a codec adds whose conditions say themselves what the unguided branch is told, such as a negative prompt.
 
-    `null`: a condition to that of the unguided branch, with the same entries.
+    `null`: a condition to that of the unguided branch, with the entries that the network is told.
     """
 
     def null(self, condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None: ...

@@ -107,7 +107,13 @@ parameterisations = Registry(
     },
 )
 
-variances = Registry("learned variance", {"learned_range": "perrin.denoise.learned_variance:learned_range"})
+variances = Registry(
+    "learned variance",
+    {
+        "learned_range": "perrin.denoise.learned_variance:learned_range",
+        "published_range": "perrin.denoise.published_variance:published_range",
+    },
+)
 
 rules = Registry(
     "solver",
@@ -250,6 +256,7 @@ nets = Registry(
     "network",
     {
         "unet": "perrin.nets.conv_unet:UNet",
+        "ddpm_unet": "perrin.nets.ddpm_unet:DDPMUNet",
         "dit": "perrin.nets.patch_transformer:DiT",
         "mlp": "perrin.nets.residual_mlp:MLP",
         "transformer": "perrin.nets.sequence:Transformer",
@@ -264,6 +271,7 @@ kinds = Registry(
     "kind of data",
     {
         "images": "perrin.kinds.images:Images",
+        "latents": "perrin.systems.latent.latents:Latents",
         "arrays": "perrin.kinds.arrays:Arrays",
         "text": "perrin.kinds.text:Text",
         "music": "perrin.kinds.music:Music",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from perrin.errors import PerrinError
 from perrin.nets.axial import Axial
 from perrin.nets.conv_unet import UNet
+from perrin.nets.ddpm_unet import DDPMUNet
 from perrin.nets.folding import fold, unfold
 from perrin.nets.patch_transformer import DiT
 from perrin.nets.residual_mlp import MLP
@@ -29,6 +30,15 @@ BUILDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "patches of an image": (DiT, {"shape": [1, 8, 8], "classes": 3, **TINY}),
     "patches of an odd image": (DiT, {"shape": [3, 7, 9], "classes": 3, "patch": 4, "qk_norm": True, **TINY}),
     "patches of a volume": (DiT, {"shape": [1, 5, 6, 7], "classes": 3, **TINY}),
+    "patches told the step": (
+        DiT,
+        {"shape": [1, 8, 8], "classes": 3, "clock": "step", "own_embeddings": True, **TINY},
+    ),
+    "the unet of ddpm": (DDPMUNet, {"shape": [3, 8, 8], "classes": 3, **SMALL, "attention": 1}),
+    "the unet of ddpm, added": (
+        DDPMUNet,
+        {"shape": [1, 7, 9], "classes": 3, **SMALL, "told": "added", "padding": "far"},
+    ),
     "windows": (Axial, {"shape": [2, 13], "classes": 3, "patch": 4, "width": 16, "blocks": 1}),
     "points": (MLP, {"shape": [2], "classes": 3, "width": 16}),
     "narrow": (MLP, {"shape": [2], "classes": 3, "width": 16, "octaves": 3}),

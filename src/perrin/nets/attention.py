@@ -31,11 +31,20 @@ class TransformerBlock(nn.Module):
         width: size of a token; heads: attention heads, which divide it; expansion: of the MLP, in units of `width`.
         qk_norm: normalise queries and keys (Henry et al. 2020), for large networks in half precision.
         told: whether `forward` is given an embedding [B, width].
+        epsilon: of the norm before the MLP.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, qk_norm: bool, told: bool = True) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        expansion: int,
+        qk_norm: bool,
+        told: bool = True,
+        epsilon: float = 1e-6,
+    ) -> None:
         super().__init__()
-        self.norm_1, self.norm_2 = layer_norm(width, affine=not told), layer_norm(width, affine=not told)
+        self.norm_1, self.norm_2 = layer_norm(width, not told), layer_norm(width, not told, epsilon)
         self.modulation = zero_linear(width, 6 * width) if told else None
         self.attention = SelfAttention(width, heads, qk_norm)
         self.widen, self.narrow = linear(width, expansion * width), linear(expansion * width, width)
@@ -129,9 +138,9 @@ def linear(size_in: int, size_out: int) -> nn.Linear:
     return made
 
 
-def layer_norm(width: int, affine: bool = False) -> nn.LayerNorm:
+def layer_norm(width: int, affine: bool = False, epsilon: float = 1e-6) -> nn.LayerNorm:
     """The layer norm of published weights, by itself without scale and shift."""
-    return nn.LayerNorm(width, eps=1e-6, elementwise_affine=affine)
+    return nn.LayerNorm(width, eps=epsilon, elementwise_affine=affine)
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ block and .352 for magnitude-preserving ones at the best of three learning rates
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,36 +37,57 @@ def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
 
 
 class Block(nn.Module):
-    """A residual block [B, c_in, *spatial] -> [B, c_out, *spatial], told the embedding; the identity at first."""
+    """A residual block [B, c_in, *spatial] -> [B, c_out, *spatial], told the embedding; the identity at first.
 
-    def __init__(self, dims: int, c_in: int, c_out: int, width: int) -> None:
+    Args:
+        norm: makes a normalisation of so many channels.
+        added: the embedding is added before the second normalisation (Ho et al. 2020) in the place of scale and shift.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        c_in: int,
+        c_out: int,
+        width: int,
+        norm: Callable[..., nn.Module] = group_norm,
+        added: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm_in, self.conv_in = group_norm(c_in), convolution(dims, c_in, c_out)
+        self.added = added
+        self.norm_in, self.conv_in = norm(c_in), convolution(dims, c_in, c_out)
         self.norm_out, self.conv_out = (
-            group_norm(c_out, affine=False),
+            norm(c_out, affine=added),
             convolution(dims, c_out, c_out, zero=True),
         )
-        self.modulation = nn.Linear(width, 2 * c_out)
+        self.modulation = nn.Linear(width, c_out if added else 2 * c_out)
         self.skip = convolution(dims, c_in, c_out, kernel=1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.norm_out(self.conv_in(functional.silu(self.norm_in(x))))
-        scale, shift = self.modulation(embedding).view(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, dim=1)
-        h = self.conv_out(functional.silu(torch.addcmul(h + shift, h, scale)))
-        y: Tensor = self.skip(x) + h
+        h = self.conv_in(functional.silu(self.norm_in(x)))
+        told = self.modulation(embedding).view(len(x), -1, *[1] * (x.ndim - 2))
+        if self.added:
+            h = self.norm_out(h + told)
+        else:
+            h = self.norm_out(h)
+            scale, shift = told.chunk(2, dim=1)
+            h = torch.addcmul(h + shift, h, scale)
+        y: Tensor = self.skip(x) + self.conv_out(functional.silu(h))
         return y
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, heads of 32 channels or so; the identity at first.
+    """Self-attention over all positions, heads of `head` channels, 32 or so by default; the identity at first.
 
     Written out, since PyTorch's fused kernels have no forward-mode derivative (`torch.func.jvp`).
     """
 
-    def __init__(self, dims: int, channels: int) -> None:
+    def __init__(
+        self, dims: int, channels: int, norm: Callable[..., nn.Module] = group_norm, head: int | None = None
+    ) -> None:
         super().__init__()
-        self.heads = math.gcd(channels, max(1, channels // 32))
-        self.norm = group_norm(channels)
+        self.heads = math.gcd(channels, max(1, channels // 32)) if head is None else channels // head
+        self.norm = norm(channels)
         self.qkv = convolution(dims, channels, 3 * channels, kernel=1)
         self.out = convolution(dims, channels, channels, kernel=1, zero=True)
 

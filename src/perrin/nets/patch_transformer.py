@@ -13,6 +13,7 @@ tanh GELU, six modulations as shift, scale, gate of the attention and then of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -23,6 +24,10 @@ from perrin.nets.embedding import Condition, Embedding, concatenated
 from perrin.nets.folding import fold, pad, unfold
 from perrin.nets.positions import sines
 from perrin.nets.residual_mlp import zero_linear
+from perrin.nets.steps import StepEmbedding
+
+STEP_FEATURES = 256
+"""Cosines and sines of a step in published DiTs."""
 
 
 class DiT(nn.Module):
@@ -40,6 +45,11 @@ class DiT(nn.Module):
         heads: attention heads, which must divide the width.
         expansion: width inside the MLPs, in units of `width`.
         qk_norm: normalise queries and keys (Henry et al. 2020), for large networks in half precision.
+        clock: "level": the time is of order one, see `Embedding`; "step": it is the step of a chain, as published weights
+            are told it, see `StepEmbedding`. It goes with a schedule of steps in the recipe's parameterisation.
+        gap: of `StepEmbedding`: 0 in the published networks, 1 in those of diffusers.
+        epsilon: of the norm before each MLP: 1e-6 in the published networks, 1e-5 in those of diffusers.
+        own_embeddings: an embedding for each block, as weights may have that were trained in diffusers.
 
     Any spatial size is accepted, also other than `shape`: the input is padded with zeros and the output cut.
 
@@ -63,6 +73,10 @@ class DiT(nn.Module):
         heads: int = 4,
         expansion: int = 4,
         qk_norm: bool = False,
+        clock: Literal["level", "step"] = "level",
+        gap: int = 0,
+        epsilon: float = 1e-6,
+        own_embeddings: bool = False,
     ) -> None:
         super().__init__()
         dims = len(shape) - 1
@@ -78,25 +92,44 @@ class DiT(nn.Module):
         self.patch, self.concat_channels = patch, concat_channels
         self.grid = tuple(-(-size // patch) for size in shape[1:])
         self.register_buffer("positions", sines(self.grid, width), persistent=False)
-        self.embedding = Embedding(width, classes, vector_size)
+        if clock == "step":
+            if vector_size:
+                raise PerrinError("dit: clock: step tells classes alone, no vector of properties")
+            made = [
+                StepEmbedding(STEP_FEATURES, width, classes, gap)
+                for _ in range(blocks if own_embeddings else 1)
+            ]
+            self.embedding: nn.Module = nn.ModuleList(made) if own_embeddings else made[0]
+        else:
+            if own_embeddings or gap:
+                raise PerrinError("dit: own_embeddings and gap are for clock: step")
+            self.embedding = Embedding(width, classes, vector_size)
         self.entrance = linear(c_in * cells, width)
-        self.blocks = nn.ModuleList(TransformerBlock(width, heads, expansion, qk_norm) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, expansion, qk_norm, epsilon=epsilon) for _ in range(blocks)
+        )
         self.norm = layer_norm(width)
         self.modulation, self.exit = zero_linear(width, 2 * width), zero_linear(width, c_out * cells)
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition | None = None) -> Tensor:
         """x [B, C, *spatial], time [B], condition as in `Embedding` or `"concat"` -> [B, C_out, *spatial]."""
-        spatial, embedding = x.shape[2:], self.embedding(time, condition)
+        spatial, embeddings = x.shape[2:], self._embeddings(time, condition)
         cells = fold(pad(concatenated(x, condition, self.concat_channels), self.patch), self.patch)
         h = self.entrance(cells.flatten(2).transpose(1, 2))
         h = h + self._positions(cells).to(h.dtype)
         fused = not (differentiated(x) or differentiated(time))
-        for block in self.blocks:
+        for block, embedding in zip(self.blocks, embeddings, strict=False):
             h = block(h, embedding, fused)
-        shift, scale = self.modulation(embedding)[:, None].chunk(2, dim=2)
+        shift, scale = self.modulation(embeddings[0])[:, None].chunk(2, dim=2)
         h = self.exit(modulated(self.norm(h), shift, scale))
         y = unfold(h.transpose(1, 2).unflatten(2, cells.shape[2:]), self.patch)
         return y[(slice(None), slice(None), *(slice(size) for size in spatial))]
+
+    def _embeddings(self, time: Tensor, condition: Condition | None) -> list[Tensor]:
+        """What each block is told [B, width]; the exit is told what the first one is."""
+        if isinstance(self.embedding, nn.ModuleList):
+            return [embedding(time, condition) for embedding in self.embedding]
+        return [self.embedding(time, condition)] * max(1, len(self.blocks))
 
     def _positions(self, cells: Tensor) -> Tensor:
         sizes = tuple(cells.shape[2:])
