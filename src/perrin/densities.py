@@ -109,6 +109,7 @@ def model_log_prob(
     size = batch or max(
         1, min(128, EVALUATED_AT_A_TIME // math.prod(single(model.codec.shape, "a likelihood")))
     )
+    refuse_lossy(model)
     found = []
     for part in parts(model, data, label, size, seed):
         result = estimate(part)
@@ -118,6 +119,13 @@ def model_log_prob(
     if not found:
         raise PerrinError("there are no data")
     return join(found)
+
+
+def refuse_lossy(model: Model) -> None:
+    """Refuse a model whose states lose some of the data, which have no density then, before any are read."""
+    codec = model.codec
+    if codec.lattice is None and codec.categories is None and not isinstance(codec, ScalesGiven):
+        codec.log_det()
 
 
 Estimate = Callable[[Part], LogProb]

@@ -9,23 +9,23 @@ from typing import Any
 from perrin.errors import PerrinError
 from perrin.sample import Plan
 
-FOLDER = "plans"
+PLANS = "plans"
 
 
-def path_of(folder: Path, evaluations: int) -> Path:
-    """Where the plan of so many evaluations lies in a model folder."""
-    return folder / FOLDER / f"{evaluations}.json"
+def path_of(plans: Path, evaluations: int) -> Path:
+    """Where the plan of so many evaluations lies in a folder of plans."""
+    return plans / f"{evaluations}.json"
 
 
-def find(folder: Path | None, evaluations: int) -> Plan | None:
+def find(plans: Path | None, evaluations: int) -> Plan | None:
     """The fitted plan of so many evaluations, if the folder has one.
 
     Raises:
         PerrinError: the file is not a plan, or one of another number of evaluations.
     """
-    if folder is None or not path_of(folder, evaluations).is_file():
+    if plans is None or not path_of(plans, evaluations).is_file():
         return None
-    path = path_of(folder, evaluations)
+    path = path_of(plans, evaluations)
     plan = Plan.load(path)
     if plan.nfe != evaluations:
         raise PerrinError(f"{path} takes {plan.nfe} evaluations, not {evaluations}")

@@ -1,13 +1,15 @@
-"""Fewer steps without training: a plan fitted to a trained model, kept in its folder."""
+"""Fewer steps without training: a plan fitted to a trained model, kept in its folder or beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from perrin.conditions_in_turn import ROW, UnderRows, in_turn, of_texts
 from perrin.errors import PerrinError
 from perrin.fitted import path_of
 from perrin.learn.tuning import Progress
@@ -43,6 +45,8 @@ def tune(
     steps: int,
     *,
     guidance: float | None = None,
+    prompts: Sequence[str] | None = None,
+    negative: str | None = None,
     out: str | Path | None = None,
     seeds: int = 96,
     starts: int = 2,
@@ -51,11 +55,14 @@ def tune(
     progress: Progress | None = None,
     **options: Any,
 ) -> Tuned:
-    """Fit a plan of `steps` evaluations to a model, under its guidance, over its classes in turn.
+    """Fit a plan of `steps` evaluations to a model, under its guidance, over its classes or over prompts in turn.
 
     Args:
         steps: evaluations of the plan. guidance: the weight to fit under; the model's own by default.
-        out: the file to write; plans/STEPS.json in the model's folder by default, where `sample` finds it.
+        prompts: of models of texts, plain ones by default (`conditions_in_turn.PROMPTS`).
+        negative: what their pictures do not show.
+        out: the file to write; STEPS.json in `Model.plans` by default, where `sample` finds it: plans in the model's own
+            folder, or FOLDER.perrin/plans beside a folder of another library's layout.
         seeds, starts, iterations, seed, progress, options: of `perrin.learn.tune`.
 
     Raises:
@@ -69,25 +76,26 @@ def tune(
         raise PerrinError("this is a model of tokens, whose solvers are no tables that could be fitted")
     if steps < 2:
         raise PerrinError(f"steps = {steps}: a plan of one evaluation has nothing to fit; 2 to 20 make sense")
-    if out is None and model.folder is None:
+    if out is None and model.plans is None:
         raise PerrinError("this model has no folder to keep the plan in; say where to write it with out")
-    weight = model.sampling.weight(guidance)
-    classes = model.codec.classes
-    if not classes:
-        weight = 1.0
+    conditions, said = in_turn(model, seed, prompts, negative, guidance)
+    weight = model.sampling.weight(guidance) if conditions else 1.0
     facts = {
         "model": model.hash,
         "guidance": weight,
         **({"interval": None} | settled(model.sampling).facts if weight != 1.0 else {"interval": None}),
-        "conditions": "classes in turn" if classes else None,
+        **said,
     }
-    start = _start(model, steps)
+    start, denoiser, condition = _start(model, steps), model.guided(weight), conditions or None
+    if condition is not None and of_texts(model):
+        count = len(next(iter(conditions.values())))
+        denoiser, condition = UnderRows(denoiser, conditions), {ROW: torch.arange(count)}
     found = fit(
         start,
-        model.guided(weight),
+        denoiser,
         shape=tuple(single(model.codec.shape, "tuning")),
         seeds=seeds,
-        condition={"label": torch.arange(len(classes))} if classes else None,
+        condition=condition,
         starts=starts,
         iterations=iterations,
         finest=schedules.build(model.sampling.schedule).level_range[1],
@@ -98,7 +106,7 @@ def tune(
     )
     if found is start:
         return Tuned(start, False, None)
-    path = Path(out) if out is not None else path_of(model.folder or Path(), steps)
+    path = Path(out) if out is not None else path_of(model.plans or Path(), steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return Tuned(found, True, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from perrin.contracts import Codec, Outline, Outlines
 from perrin.design import Denoising, Design, Sampling, as_denoiser, same_states
 from perrin.encoded_items import as_items, encode_unchanged
 from perrin.errors import PerrinError, check_counts
-from perrin.fitted import find, misfit
+from perrin.fitted import PLANS, find, misfit
 from perrin.guide import Classifier, Projection
 from perrin.guide.energy import EnergyFunction
 from perrin.likelihood.probability_flow import Endpoint, decode, encode
+from perrin.mixing import each, keys_of, once
 from perrin.process.state import single
 from perrin.restoration import asking, repainting
 from perrin.sample import Plan
@@ -84,6 +85,16 @@ class Model:
             )
         return self.module
 
+    @property
+    def device(self) -> torch.device:
+        """Where its states are computed."""
+        return next(self.module.parameters()).device
+
+    @property
+    def plans(self) -> Path | None:
+        """The folder of the plans that were fitted to it; None: it has no folder."""
+        return None if self.folder is None else self.folder / PLANS
+
     def to(self, device: str | torch.device) -> Model:
         """Move the network."""
         self.module.to(device)
@@ -130,7 +141,7 @@ class Model:
         Raises:
             PerrinError: a model of other states or classes, or weights of another network.
         """
-        device = next(self.denoiser.parameters()).device
+        device = self.device
         if isinstance(place, Model):
             found = place.to(device)
         elif Path(place).is_file():
@@ -159,11 +170,11 @@ class Model:
         self,
         n: int = 1,
         *,
-        seed: int = 0,
-        steps: int | None = None,
-        solver: str | None = None,
-        plan: Plan | None = None,
-        guidance: float | None = None,
+        seed: int | Sequence[int] = 0,
+        steps: int | Sequence[int | None] | None = None,
+        solver: str | Sequence[str | None] | None = None,
+        plan: Plan | Sequence[Plan | None] | None = None,
+        guidance: float | Sequence[float | None] | None = None,
         classifier: Model | str | Path | None = None,
         reuse: int = 1,
         batch: int | None = None,
@@ -185,7 +196,9 @@ class Model:
 
         Args:
             n: how many.
-            seed: which; steps, solver, plan: how, instead of the model's own; guidance: weight, 1 for none.
+            seed: which; steps, solver, plan: how, instead of the model's own; guidance: weight, 1 for none. Each of
+                these is one for all samples, or a list with one for each, None being the model's own: samples on
+                different plans and weights share network calls. Of a list of seeds sample i is (seed[i], first).
             classifier: a classifier of noisy states (or its folder) whose classes `label` then names; guidance is
                 its weight: 0 for none, 1 (the default) for Bayes' rule, more for surer classes.
             reuse: with k > 1 only every k-th evaluation runs the lower resolutions of the network: faster, and
@@ -213,38 +226,26 @@ class Model:
             PerrinError: settings that do not fit the model.
         """
         check_counts(n=n, batch=1 if batch is None else batch)
-        if plan is not None and (steps is not None or solver is not None):
-            raise PerrinError(
-                "a plan holds its own solver and steps; give either a plan, or solver and steps"
-            )
+        seed = seed.tolist() if hasattr(seed, "tolist") else seed  # of NumPy and torch
+        keys = keys_of(n, seed, first)
         guide = self._guide(classifier)
         way = self._steering(interval, rescale, projected, weaker, energy)
         outline = self._outline(n, seed, first, length, conditions)
-        labels = None if outline is not None else (guide or self)._labels(n, first, conditions)
-        w = self.sampling.weight(guidance) if guide is None else 1.0 if guidance is None else float(guidance)
-        if way.weaker is not None and guidance is None and w == 1.0:
-            raise PerrinError("weaker is guided away from by a weight above 1: give guidance")
-        if w != 1.0 and labels is None and way.weaker is None and not (outline and outline.condition):
-            if guidance is not None:
-                raise PerrinError(
-                    f"guidance = {guidance} needs something to guide towards, a class or a property"
-                )
-            w = 1.0
-        chosen = plan or self._plan(solver, steps, w, guide is None, way)
-        if plan is not None:
-            self._warn_of_misfit(plan, w, way, "it is used all the same")
+        labels = None if outline is not None else (guide or self)._labels([i for _, i in keys], conditions)
+        aims = labels is not None or way.weaker is not None or bool(outline and outline.condition)
+        weights = once(partial(self._weight, guide, way, aims), zip(each(n, guidance, "weights of guidance")))
+        told = (each(n, plan, "plans"), each(n, solver, "solvers"), each(n, steps, "numbers of steps"))
+        plans = once(partial(self._chosen, guide, way), zip(*told, weights, strict=True))
+        asked = Request(plans, weights, keys, labels, trace, guide, reuse, outline=outline, steering=way)
         if outline is not None:
             self._refuse_tokens({"known": known, "temperature": temperature, "top_p": top_p})
-            asked = Request(
-                chosen, n, seed, first, None, w, trace, guide, reuse, outline=outline, steering=way
-            )
             return draw(self, asked, batch, progress)
-        marks = self._blanks(n, seed, first, known, length, temperature, top_p)
-        asked = Request(chosen, n, seed, first, labels, w, trace, guide, reuse, marks, steering=way)
+        marks = self._blanks(keys, known, length, temperature, top_p)
         if marks is not None:
             own = self.sampling
             asked = replace(
                 asked,
+                marks=marks,
                 temperature=own.temperature if temperature is None else float(temperature),
                 top_p=own.top_p if top_p is None else float(top_p),
             )
@@ -253,18 +254,46 @@ class Model:
     restore = asking.restore
     edit = repainting.edit
 
+    def _weight(self, guide: Model | None, way: Steering, aims: bool, asked: float | None) -> float:
+        """The weight of guidance that is asked for, or the model's own where there is something to guide towards."""
+        w = self.sampling.weight(asked) if guide is None else 1.0 if asked is None else float(asked)
+        if way.weaker is not None and asked is None and w == 1.0:
+            raise PerrinError("weaker is guided away from by a weight above 1: give guidance")
+        if w == 1.0 or aims:
+            return w
+        if asked is not None:
+            raise PerrinError(f"guidance = {asked} needs something to guide towards, a class or a property")
+        return 1.0
+
+    def _chosen(
+        self,
+        guide: Model | None,
+        way: Steering,
+        plan: Plan | None,
+        solver: str | None,
+        steps: int | None,
+        weight: float,
+    ) -> Plan:
+        """The plan that is asked for, as it is or by its solver and steps."""
+        if plan is None:
+            return self._plan(solver, steps, weight, guide is None, way)
+        if steps is not None or solver is not None:
+            raise PerrinError(
+                "a plan holds its own solver and steps; give either a plan, or solver and steps"
+            )
+        self._warn_of_misfit(plan, weight, way, "it is used all the same")
+        return plan
+
     def _blanks(
         self,
-        n: int,
-        seed: int,
-        first: int,
+        keys: Sequence[tuple[int, int]],
         known: Tensor | None,
         length: int | Sequence[int] | None,
         temperature: float | None,
         top_p: float | None,
     ) -> Tensor | None:
         if self.design.categorical is not None:
-            return blanks(self.codec, n, seed, first, known, length)
+            return blanks(self.codec, keys, known, length)
         self._refuse_tokens({"known": known, "length": length, "temperature": temperature, "top_p": top_p})
         return None
 
@@ -274,14 +303,27 @@ class Model:
                 raise PerrinError(f"{name} is for models of tokens alone, which this model is not")
 
     def _outline(
-        self, n: int, seed: int, first: int, length: int | Sequence[int] | None, wanted: dict[str, Any]
+        self,
+        n: int,
+        seed: int | Sequence[int],
+        first: int,
+        length: int | Sequence[int] | None,
+        wanted: dict[str, Any],
     ) -> Outline | None:
         """What is settled of samples whose states have several leaves."""
         if not isinstance(self.codec, Outlines):
             return None
+        if not isinstance(seed, int):
+            if self.codec.processes:
+                raise PerrinError(
+                    "samples whose states have several leaves are of one seed: give seed as a number"
+                )
+            if self.codec.classes:  # which are taken in turn, by the index that these samples share
+                wanted = {"label": first % len(self.codec.classes), **wanted}
         if length is not None:
             wanted = {**wanted, "length": length}
-        return self.codec.outline(n, seed, first, **wanted)
+        keyed: Any = seed  # of one leaf a list too
+        return self.codec.outline(n, keyed, first, **wanted)
 
     def plan(
         self,
@@ -310,7 +352,7 @@ class Model:
         clocks = {} if self.design.product is None else self.design.product.clocks
         weight = self.sampling.weight(guidance)
         count = self.sampling.steps if steps is None else steps
-        found = find(self.folder, count) if fitted and solver is None else None
+        found = find(self.plans, count) if fitted and solver is None else None
         if found is not None and not self._warn_of_misfit(
             found, weight, way, f"{self.sampling.solver} is used"
         ):
@@ -364,13 +406,13 @@ class Model:
         self.refuse_distilled("the probability flow")
         unlabelled = label is None and not self.codec.classes
         asked = {} if unlabelled else {"label": "none" if label is None else label}
-        labels = self._labels(len(state), 0, asked)
-        device = next(self.denoiser.parameters()).device
+        labels = self._labels(range(len(state)), asked)
+        device = self.device
         condition = None if labels is None else {"label": labels.to(device)}
         return carry(self.denoiser, state.to(device), condition=condition, **options)
 
     def _guide(self, classifier: Model | str | Path | None) -> Model | None:
-        device = next(self.denoiser.parameters()).device
+        device = self.device
         if classifier is None:
             return None
         self.refuse_distilled("a classifier's guidance")
@@ -392,7 +434,7 @@ class Model:
                 f"use its teacher {self.about.get('teacher', '')}".rstrip()
             )
 
-    def _labels(self, n: int, first: int, conditions: dict[str, Any]) -> Tensor | None:
+    def _labels(self, indices: Sequence[int], conditions: dict[str, Any]) -> Tensor | None:
         asked = conditions.pop("label", None)
         if conditions:
             raise PerrinError(
@@ -403,13 +445,8 @@ class Model:
                 raise PerrinError("this model was trained without classes; it takes no label")
             return None
         if asked is None:
-            return (torch.arange(n) + first) % len(self.codec.classes)
-        asked = asked.tolist() if hasattr(asked, "tolist") else asked  # of NumPy and torch
-        single = isinstance(asked, str | int) or not isinstance(asked, Sequence)
-        names = [asked] * n if single else list(asked)
-        if len(names) != n:
-            raise PerrinError(f"{len(names)} labels for {n} samples; give one, or one each")
-        return torch.tensor([self.label(name) for name in names])
+            return torch.tensor(indices) % len(self.codec.classes)
+        return torch.tensor([self.label(name) for name in each(len(indices), asked, "labels")])
 
     def label(self, name: Any) -> int:
         """The index of a class; "none" or -1 is unconditional."""

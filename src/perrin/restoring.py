@@ -30,6 +30,10 @@ def restore(
     solver: str | None = None,
     seed: int = 0,
     label: Any = "none",
+    prompt: str | None = None,
+    negative: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
     guidance: float | None = None,
     batch: int | None = None,
     volume: int | None = None,
@@ -47,8 +51,10 @@ def restore(
             ("120:180,400:440"), `limit`.
         sigma: the noise's standard deviation in the file's units (pixels 0..255, HU, ...); "auto" estimates it, as does
             None of task denoise; else None is 0.
-        samples: of each item; method, settings, particles, steps, solver, seed, label, guidance, batch: see
-            `Model.restore`.
+        samples: of each item; method, settings, particles, steps, solver, seed, label, prompt, negative, guidance, batch:
+            see `Model.restore`.
+        height, width: in pixels, of pretrained models of any size: a picture is scaled and cropped to them; its own by
+            default.
         volume: which one of a 4-D NIfTI file. scale: what arrays and recordings are multiplied by to have the units of the
             model's data; results are in the file's. "auto" compares standard deviations.
 
@@ -62,7 +68,8 @@ def restore(
     found = restore_file(
         loaded, file, task, options, sigma=sigma, simulate=simulate, seed=seed, volume=volume, scale=scale,
         progress=progress, samples=samples, method=method, settings=settings, particles=particles, steps=steps,
-        solver=solver, label=label, guidance=guidance, batch=batch,
+        solver=solver, label=label, prompt=prompt, negative=negative, height=height, width=width, guidance=guidance,
+        batch=batch,
     )  # fmt: skip
     for note in found.form.notes:
         warnings.warn(note, stacklevel=2)
@@ -75,6 +82,8 @@ def edit(
     *,
     mask: str | Path | None = None,
     label: Any = "none",
+    prompt: str | None = None,
+    negative: str | None = None,
     guidance: float | None = None,
     strength: float | None = None,
     samples: int = 4,
@@ -84,6 +93,9 @@ def edit(
     solver: str | None = None,
     seed: int = 0,
     batch: int | None = None,
+    true_guidance: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Edited:
@@ -92,6 +104,7 @@ def edit(
     Args:
         image: a picture of any size. mask: one of the same size, in which white is repainted; nothing else changes.
         label, guidance, strength, samples, method, settings, steps, solver, seed, batch: see `Model.edit`.
+        prompt, negative, true_guidance, height, width: of pretrained folders, see `Pretrained.edit`.
 
     Returns:
         `.pictures` (uint8), `.change_outside`, `.save(path)`.
@@ -102,7 +115,8 @@ def edit(
     loaded = load(model, device=device) if isinstance(model, str | Path) else model
     found = edit_file(
         loaded, image, mask, strength=strength, progress=progress, label=label, guidance=guidance, samples=samples,
-        method=method, settings=settings, steps=steps, solver=solver, seed=seed, batch=batch,
+        method=method, settings=settings, steps=steps, solver=solver, seed=seed, batch=batch, prompt=prompt,
+        negative=negative, true_guidance=true_guidance, height=height, width=width,
     )  # fmt: skip
     for note in found.notes:
         warnings.warn(note, stacklevel=2)

@@ -15,7 +15,9 @@ import perrin
 from perrin.contracts import Codec, DecodesGiven, Outline
 from perrin.errors import PerrinError
 from perrin.guide import ClassifierFree, Remembered
+from perrin.guide.contrast import WEIGHT
 from perrin.guide.wrapper import ITEM
+from perrin.mixing import once
 from perrin.process.categorical import ABSENT
 from perrin.process.state import State, batch_size, entries, map_leaves, single
 from perrin.sample import Plan, Tick, Trace, run
@@ -43,8 +45,8 @@ class Samples:
         labels: class index each, -1 for none; None where the model has no classes.
         provenance: for each sample, all that is needed to make it again.
         codec: turns states into the user's format.
-        evaluations: of the denoiser, per sample (guidance's two branches count once); of tokens their mean, since
-            steps that change nothing need none.
+        evaluations: of the denoiser, per sample (guidance's two branches count once), their mean where samples differ, as
+            those of tokens do, since steps that change nothing need none.
         means: predicted clean states after every evaluation, where a trace was asked for; of tokens and of several leaves
             the states themselves, after every step.
         condition: what the samples of several leaves were drawn under, n rows each.
@@ -63,8 +65,8 @@ class Samples:
 
     @property
     def tuned(self) -> bool:
-        """Whether a fitted plan drew them."""
-        return "fitted" in self.provenance[0]["plan"]
+        """Whether fitted plans drew them all."""
+        return all("fitted" in made["plan"] for made in self.provenance)
 
     @cached_property
     def decoded(self) -> list[Any]:
@@ -106,16 +108,15 @@ class Request:
     """What to draw, all settled: see `Model.sample`.
 
     Attributes:
-        labels: int64 [n] or None; weight: of guidance; marks: of tokens, int64 [n, L] with the places to be drawn.
+        plans, weights: of each of n samples, its plan and the weight of its guidance; keys: its (seed, index).
+        labels: int64 [n] or None; marks: of tokens, int64 [n, L] with the places to be drawn.
         outline: of states with several leaves. steering: what guidance does besides its weight.
     """
 
-    plan: Plan
-    n: int
-    seed: int
-    first: int
+    plans: Sequence[Plan]
+    weights: Sequence[float]
+    keys: Sequence[tuple[int, int]]
     labels: Tensor | None
-    weight: float
     trace: bool = False
     classifier: Model | None = None
     reuse: int = 1
@@ -125,22 +126,27 @@ class Request:
     outline: Outline | None = None
     steering: Steering = field(default_factory=Steering)
 
+    @property
+    def n(self) -> int:
+        """How many."""
+        return len(self.keys)
+
 
 def draw(
     model: Model, asked: Request, batch: int | None, progress: Callable[[int, int], None] | None
 ) -> Samples:
-    """The samples (seed, first) .. (seed, first + n - 1), a chunk at a time; see `Model.sample`."""
+    """The samples, a chunk at a time; see `Model.sample`."""
     n, size = asked.n, batch or _chunk_size(model, asked)
-    evaluations = asked.plan.nfe * _windows(model, asked)
+    if asked.trace and any(plan is not asked.plans[0] for plan in asked.plans):
+        raise PerrinError("a trace is of samples on one plan: draw those with other steps or solvers apart")
+    evaluations = [plan.nfe * _windows(model, asked) for plan in asked.plans]
     counted = 0.0
 
     def work(rows: slice) -> tuple[State, list[State]]:
         nonlocal counted
-        count = rows.stop - rows.start
-        state, chunk, each = _chunk(
-            model, asked, rows, _reporter(progress, rows.start, count, evaluations, n)
-        )
-        counted += count * (evaluations if each is None else each)
+        report = _reporter(progress, sum(evaluations[: rows.start]), sum(evaluations))
+        state, chunk, count = _chunk(model, asked, rows, report)
+        counted += sum(evaluations[rows]) if count is None else count
         return state, chunk
 
     parts = in_chunks(n, size, work)
@@ -175,35 +181,38 @@ def _windows(model: Model, asked: Request) -> int:
 def _chunk(
     model: Model, asked: Request, rows: slice, report: Callable[[Tick], object]
 ) -> tuple[State, list[State], float | None]:
-    device = next(model.denoiser.parameters()).device
-    items = range(asked.first + rows.start, asked.first + rows.stop)
+    device = model.device
+    keys, plans, weights = list(asked.keys[rows]), asked.plans[rows], asked.weights[rows]
+    plan = plans[0] if all(one is plans[0] for one in plans) else plans
     condition = {} if asked.labels is None else {"label": asked.labels[rows].to(device)}
     if (
         asked.reuse != 1 or asked.marks is not None or asked.outline is not None
     ):  # whose wrappers remember each sample
-        condition[ITEM] = torch.tensor(items, device=device)
+        condition[ITEM] = torch.arange(rows.start, rows.stop, device=device)
     way, told = asked.steering, (asked.temperature, asked.top_p)
-    denoiser = guided(model, asked.weight, way, asked.classifier, asked.reuse, *told)
+    weight: float | Tensor = weights[0]
+    if any(one != weight for one in weights):
+        weight = condition[WEIGHT] = torch.tensor(weights, dtype=torch.float64, device=device)
+    denoiser = guided(model, weight, way, asked.classifier, asked.reuse, *told)
     if asked.outline is not None and asked.outline.steer is not None:
         denoiser = asked.outline.steer(denoiser)
-    keys = [(asked.seed, i) for i in items]
     if asked.marks is not None:
         marks = asked.marks[rows].to(device)
         marks = marks[:, : int((marks != ABSENT).sum(1).max())] if bool((marks == ABSENT).any()) else marks
         process, context = model.design.categorical, single(model.codec.shape)[0]
         assert process is not None
         frames: list[Tensor] | None = [] if asked.trace else None
-        state = fill(asked.plan, denoiser, process, marks, keys, context, condition, report, frames)
-        return state.cpu(), [frame.cpu() for frame in frames or ()], _evaluated(denoiser, len(keys))
+        state = fill(plan, denoiser, process, marks, keys, context, condition, report, frames)
+        return state.cpu(), [frame.cpu() for frame in frames or ()], _evaluated(denoiser, weights)
     record = Trace() if asked.trace else None
     given: dict[str, Any] = {"shape": model.codec.shape}
     if asked.outline is not None:
         given = _outlined(model, asked.outline, rows, device)
         condition |= given.pop("condition")
         if asked.outline.start is not None:
-            given["start"] = noised(asked.outline.start[rows].to(device), asked.plan, keys)
+            given["start"] = _noised(asked.outline.start[rows].to(device), plan, keys)
     found = run(
-        asked.plan,
+        plan,
         denoiser,
         seeds=keys,
         condition=condition or None,
@@ -231,11 +240,20 @@ def _outlined(model: Model, outline: Outline, rows: slice, device: torch.device)
     }
 
 
-def _evaluated(denoiser: nn.Module, samples: int) -> float | None:
-    """Evaluations a sample where steps that change nothing need none; None: one a step."""
+def _noised(clean: Tensor, plan: Plan | Sequence[Plan], keys: Sequence[tuple[int, int]]) -> Tensor:
+    """Clean states [B, *shape] at the first level of each one's plan."""
+    if isinstance(plan, Plan):
+        return noised(clean, plan, keys)
+    rows = zip(clean, plan, keys, strict=True)
+    return torch.cat([noised(one[None], own, [key]) for one, own, key in rows])
+
+
+def _evaluated(denoiser: nn.Module, weights: Sequence[float]) -> float | None:
+    """Evaluations of all samples where steps that change nothing need none; None: one a step."""
     kept = [m for m in denoiser.modules() if isinstance(m, Remembered)]
-    branches = 1 + any(isinstance(m, ClassifierFree) for m in denoiser.modules())
-    return kept[0].rows / samples / branches if kept else None
+    twice = any(isinstance(m, ClassifierFree) for m in denoiser.modules())
+    branches = sum(1 + (twice and w not in (0, 1)) for w in weights) / len(weights)
+    return kept[0].rows / branches if kept else None
 
 
 def joined(parts: Sequence[State]) -> State:
@@ -253,15 +271,11 @@ def _even(parts: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-def _reporter(
-    progress: Callable[[int, int], None] | None, start: int, count: int, evaluations: int, n: int
-) -> Callable[[Tick], object]:
-    done = start * evaluations
-
+def _reporter(progress: Callable[[int, int], None] | None, done: int, total: int) -> Callable[[Tick], object]:
     def report(tick: Tick) -> object:
         nonlocal done
-        done += count
-        return None if progress is None else progress(min(n * evaluations, done), n * evaluations)
+        done += len(tick.items)
+        return None if progress is None else progress(min(total, done), total)
 
     return report
 
@@ -279,15 +293,11 @@ def drawn_by(model: Model, plan: Plan) -> dict[str, Any]:
 
 def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
     distilled = model.sampling.distilled_guidance  # asked for again, it is what the weights hold
-    shared: dict[str, Any] = {
-        **drawn_by(model, asked.plan),
-        "folder": str(model.folder) if model.folder else None,
-        "guidance": asked.weight if distilled is None else distilled,
-        "interval": None,
-        **_steered(asked),
-    }
+    shared: dict[str, Any] = {"folder": str(model.folder) if model.folder else None, "interval": None}
     if asked.reuse != 1:
         shared["reuse"] = asked.reuse
+    if "dtype" in model.about:  # of pretrained weights, which may be rounded
+        shared["dtype"] = model.about["dtype"]
     if model.about.get("changes"):
         shared["changes"] = model.about["changes"]
     if asked.classifier is not None:
@@ -296,9 +306,12 @@ def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
     if asked.marks is not None:
         shared |= {"temperature": asked.temperature, "top_p": asked.top_p}
     classes = (asked.classifier or model).codec.classes or []
+    settled = zip(asked.plans, asked.weights, strict=True)
+    ways = once(lambda plan, weight: {**drawn_by(model, plan), **_steered(asked, weight)}, settled)
     made = []
-    for i in range(asked.n):
-        one = {**shared, "seed": asked.seed, "index": asked.first + i}
+    for i, (seed, index) in enumerate(asked.keys):
+        one = {**shared, **ways[i], "seed": seed, "index": index}
+        one["guidance"] = asked.weights[i] if distilled is None else distilled
         if asked.labels is not None:
             index = int(asked.labels[i])
             one["label"] = index
@@ -311,12 +324,12 @@ def _provenance(model: Model, asked: Request) -> list[dict[str, Any]]:
     return made
 
 
-def _steered(asked: Request) -> dict[str, Any]:
+def _steered(asked: Request, weight: float) -> dict[str, Any]:
     """What guidance did besides its weight, where it did anything."""
     facts, weak = asked.steering.facts, asked.steering.weaker
     if weak is not None:
         facts |= {"weaker": str(weak.folder) if weak.folder else None, "weaker_hash": weak.hash}
-    if asked.weight == 1.0:
+    if weight == 1.0:
         kept = ("energy", "interval") if asked.classifier else ("energy",)
         return {name: value for name, value in facts.items() if name in kept}
     return facts

@@ -23,19 +23,22 @@ from perrin.sample.noise import Key, seed_of, seed_tensor, uniforms
 
 
 def blanks(
-    codec: Codec, n: int, seed: int, first: int, known: Tensor | None, length: int | Sequence[int] | None
+    codec: Codec,
+    keys: Sequence[tuple[int, int]],
+    known: Tensor | None,
+    length: int | Sequence[int] | None,
 ) -> Tensor:
-    """States int64 [n, L] with places to be drawn.
+    """States int64 [n, L] with places to be drawn, of samples with n keys.
 
     Args:
         known: [L] or [n, L], tokens that are given and K where one is to be drawn.
         length: tokens of each sample, or one number for all; of the training data's lengths by default, where sample i
-            takes the one that (seed, first + i) draws.
+            takes the one that its key draws.
 
     Raises:
         PerrinError: both, sizes that do not fit, or nothing to draw.
     """
-    classes = codec.categories
+    classes, n = codec.categories, len(keys)
     assert isinstance(classes, int)
     if known is not None:
         if length is not None:
@@ -51,16 +54,17 @@ def blanks(
                 f"be drawn and {ABSENT} no place"
             )
         return marks
-    lengths = _lengths(codec, n, seed, first, length)
+    lengths = _lengths(codec, keys, length)
     marks = torch.full((n, int(lengths.max())), classes, dtype=torch.int64)
     return marks.masked_fill(torch.arange(marks.shape[1]) >= lengths[:, None], ABSENT)
 
 
-def _lengths(codec: Codec, n: int, seed: int, first: int, length: int | Sequence[int] | None) -> Tensor:
+def _lengths(codec: Codec, keys: Sequence[tuple[int, int]], length: int | Sequence[int] | None) -> Tensor:
+    n = len(keys)
     if length is None:
         if not isinstance(codec, Cuts):
             return torch.full((n,), single(codec.shape)[0])
-        seeds = seed_tensor([seed_of((seed, first + i), "", "length") for i in range(n)])
+        seeds = seed_tensor([seed_of(key, "", "length") for key in keys])
         return torch.tensor([codec.length(float(u)) for u in uniforms(seeds, 1)[:, 0]])
     given = [length] * n if isinstance(length, int) else list(length)
     if len(given) != n or not all(isinstance(v, int) and v >= 1 for v in given):
@@ -71,7 +75,7 @@ def _lengths(codec: Codec, n: int, seed: int, first: int, length: int | Sequence
 
 
 def fill(
-    plan: Plan,
+    plan: Plan | Sequence[Plan],
     denoiser: Denoiser,
     process: Categorical,
     marks: Tensor,
@@ -107,7 +111,7 @@ def windows(length: int, context: int) -> int:
 
 
 def _filled(
-    plan: Plan,
+    plan: Plan | Sequence[Plan],
     denoiser: Denoiser,
     process: Categorical,
     marks: Tensor,

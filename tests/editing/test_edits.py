@@ -1,5 +1,7 @@
 """`perrin edit`: outside the mask nothing changes, at any size; strength names where along the plan an edit begins."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ import perrin
 from perrin.cli import entry
 from perrin.denoise import exact
 from perrin.errors import PerrinError
+from perrin.kinds.images.gallery import save_png
 from perrin.kinds.provenance import read_provenance
 from perrin.process import levels
 from perrin.restoration.strength import starting
@@ -54,8 +57,8 @@ def test_what_is_repainted_lies_where_the_mask_is(tmp_path):
     """A model that answers with the clean picture gives back what it was shown, in place."""
     rows, columns = np.mgrid[0:32, 0:48]
     smooth = (40 + 3 * rows + 2 * columns).astype(np.uint8)
-    from perrin.editing.pasting import pasted
     from perrin.kinds.images.framing import frame
+    from perrin.kinds.images.pasting import pasted
 
     white = np.zeros((32, 48), bool)
     white[8:20, 15:30] = True
@@ -135,8 +138,76 @@ def test_the_command_line_writes_edits_that_say_how_they_were_made(tmp_path, cap
     assert said["made_by"] == "edit"
     assert said["class"] == "7"
     assert said["repainted"] == pytest.approx(12 / 64)
-    assert entry.main(["repro", str(tmp_path / "seven.png"), "--model", str(model)]) == 2
-    assert "from a picture that is not in it" in capsys.readouterr().err
+    assert said["image"]["file"] == str(tmp_path / "a.png")
+    assert Path(said["mask"]["file"]).name == "m.png"
+    assert said["folder"] == str(model)
+
+
+@pytest.mark.parametrize(
+    "told", [{"label": "7", "mask": True}, {"strength": 0.5, "guidance": 2.0, "label": "3"}]
+)
+@pytest.mark.filterwarnings("ignore:.*its edits have the model's 8 x 8")
+def test_edits_of_a_folder_are_made_again_to_the_bit_each(told, tmp_path, capsys):
+    model = pictures(tmp_path)
+    picture(tmp_path / "a.png", 19, 12, colour=True)
+    hole(tmp_path / "m.png", 19, 12, box=(5, 2, 12, 9))
+    told = {**told, **({"mask": tmp_path / "m.png"} if "mask" in told else {})}
+    found = perrin.edit(
+        model, tmp_path / "a.png", samples=3, steps=3, seed=5, batch=2, solver="dpmpp_2m_sde", **told
+    )
+    files = found.save(tmp_path / "out")
+    for file in files[:3]:
+        assert entry.main(["repro", str(file), "--out", str(tmp_path / "again.png"), "--json"]) == 0
+        assert '"identical": true' in capsys.readouterr().out
+        assert (tmp_path / "again.png").read_bytes() == file.read_bytes()
+    assert entry.main(["repro", str(files[3])]) == 2
+    assert "a sheet of edits; perrin repro makes the single ones again" in capsys.readouterr().err
+
+
+def test_an_edit_is_not_made_again_from_another_picture_or_mask(tmp_path, capsys):
+    model = pictures(tmp_path)
+    for name in ("a.png", "m.png"):
+        picture(tmp_path / "a.png", 8, 8)
+        hole(tmp_path / "m.png", 8, 8)
+        out = perrin.edit(model, tmp_path / "a.png", mask=tmp_path / "m.png", samples=1, steps=2).save(
+            tmp_path / "o.png"
+        )
+        if name == "a.png":
+            picture(tmp_path / name, 8, 8, seed=1)
+        else:
+            hole(tmp_path / name, 8, 8, box=(2, 2, 5, 5))
+        assert entry.main(["repro", str(out[0])]) == 2
+        said = capsys.readouterr().err
+        assert f"{name} is no longer the {'image' if name == 'a.png' else 'mask'} that" in said
+        assert len(said.strip().splitlines()) == 1
+        (tmp_path / name).unlink()
+        assert entry.main(["repro", str(out[0])]) == 2
+        assert f"{name}, which is gone: put it back" in capsys.readouterr().err
+
+
+def test_an_edit_whose_pixels_were_changed_is_found_out(tmp_path, capsys):
+    model = pictures(tmp_path)
+    picture(tmp_path / "a.png", 8, 8)
+    out = perrin.edit(model, tmp_path / "a.png", strength=0.5, samples=1, steps=2).save(tmp_path / "o.png")[0]
+    pixels = np.asarray(Image.open(out)).copy()
+    pixels[3, 3] ^= 64
+    save_png(Image.fromarray(pixels), out, read_provenance(out))
+    assert entry.main(["repro", str(out)]) == 2
+    assert "is not what its own description gives" in capsys.readouterr().err
+
+
+def test_an_edit_of_pixels_in_python_cannot_be_made_again(tmp_path, capsys):
+    model = perrin.load(pictures(tmp_path))
+    image = picture(tmp_path / "a.png", 8, 8)
+    model.edit(image, strength=0.5, samples=1, steps=2).save(tmp_path / "o.png")
+    assert entry.main(["repro", str(tmp_path / "o.png"), "--model", str(tmp_path / "pictures")]) == 2
+    assert "edited in Python from pixels that are in no file" in capsys.readouterr().err
+
+
+def test_what_is_for_pretrained_folders_is_refused_by_name(tmp_path):
+    picture(tmp_path / "a.png", 8, 8)
+    with pytest.raises(PerrinError, match="--true-guidance is for pretrained folders"):
+        perrin.edit(pictures(tmp_path), tmp_path / "a.png", strength=0.5, true_guidance=2.0)
 
 
 def test_an_edit_alone_is_the_same_as_among_others(tmp_path):

@@ -10,7 +10,7 @@ from tests.model.making import image_model, point_model
 import perrin
 from perrin.cli import entry
 from perrin.errors import PerrinError
-from perrin.fitted import path_of
+from perrin.fitted import PLANS, path_of
 from perrin.learn.history_table import HistoryTable
 from perrin.model import Model
 
@@ -66,8 +66,8 @@ def test_other_weights_are_warned_of_and_the_plan_is_left(folder, tmp_path):
     with torch.no_grad():
         next(other.module.parameters()).add_(0.1)
     changed = Model(other.design, other.module, other.codec, other.sampling).save(tmp_path / "other")
-    path_of(changed, 3).parent.mkdir()
-    path_of(changed, 3).write_text(path_of(folder, 3).read_text())
+    path_of(changed / PLANS, 3).parent.mkdir()
+    path_of(changed / PLANS, 3).write_text(path_of(folder / PLANS, 3).read_text())
     model = perrin.load(changed)
     with pytest.warns(
         UserWarning, match=f"tuned for model {perrin.load(folder).hash}, and this is model {model.hash}"
@@ -79,8 +79,8 @@ def test_other_weights_are_warned_of_and_the_plan_is_left(folder, tmp_path):
 def test_another_guidance_is_warned_of_with_both_named(tmp_path):
     made = image_model()
     model = perrin.load(made.save(tmp_path / "model"))
-    path_of(tmp_path / "model", 3).parent.mkdir()
-    shaken(model, 3, guidance=2.0).save(path_of(tmp_path / "model", 3))
+    path_of(tmp_path / "model" / PLANS, 3).parent.mkdir()
+    shaken(model, 3, guidance=2.0).save(path_of(tmp_path / "model" / PLANS, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model.sample(1, steps=3).provenance[0]["plan"]["rule"] == "tuned"  # its own guidance is 2
@@ -120,7 +120,7 @@ def test_the_command_sample_says_that_it_took_a_fitted_plan_or_in_one_line_why_n
     assert "by a plan that was tuned for them" in capsys.readouterr().out
     assert entry.main([*words, "4"]) == 0
     assert "tuned" not in capsys.readouterr().out
-    plan = json.loads(path_of(folder, 3).read_text())
+    plan = json.loads(path_of(folder / PLANS, 3).read_text())
     (tmp_path / "other.json").write_text(json.dumps(plan | {"fitted": plan["fitted"] | {"model": "abc"}}))
     with pytest.warns(UserWarning, match="tuned for model abc") as caught:
         assert entry.main([*words[:-1], "--plan", str(tmp_path / "other.json")]) == 0
@@ -150,8 +150,8 @@ def test_the_command_refuses_in_one_line(folder, capsys, words, says):
 
 def test_a_damaged_plan_is_one_clear_line(folder, tmp_path):
     copy = perrin.load(folder).save(tmp_path / "copy")
-    path_of(copy, 5).parent.mkdir()
-    path_of(copy, 5).write_text(path_of(folder, 3).read_text())
+    path_of(copy / PLANS, 5).parent.mkdir()
+    path_of(copy / PLANS, 5).write_text(path_of(folder / PLANS, 3).read_text())
     with pytest.raises(PerrinError, match=r"5\.json takes 3 evaluations, not 5"):
         perrin.load(copy).sample(1, steps=5)
 

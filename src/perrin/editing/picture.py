@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from perrin.editing.masks import sizes
@@ -19,6 +18,7 @@ from perrin.guide.operators import Operator
 from perrin.kinds.images.codec import ImageCodec
 from perrin.kinds.images.framing import frame, window
 from perrin.kinds.images.gallery import save_images
+from perrin.kinds.images.pasting import covered
 from perrin.kinds.images.pixels import decode_file, with_channels
 
 
@@ -70,9 +70,7 @@ class Picture:
         size = self.codec.shape[1:]
         if hole.shape == size:
             return torch.from_numpy(hole)
-        box = window((hole.shape[0], hole.shape[1]), size)
-        share = Image.fromarray(hole.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX, box=box)
-        return torch.from_numpy(np.asarray(share) >= 1e-6)
+        return torch.from_numpy(covered(hole, size))
 
     def write(self, name: str, values: Tensor, folder: Path, made: Mapping[str, Any]) -> list[Path]:
         """NAME.png; deviations as NAME.npy."""

@@ -11,15 +11,22 @@ import numpy as np
 from PIL import Image
 
 from perrin.editing.masks import read_hole, sizes
-from perrin.editing.pasting import check_inside, pasted
+from perrin.editing.pasting import check_inside
 from perrin.editing.picture import open_picture
 from perrin.errors import PerrinError
 from perrin.kinds.images.codec import ImageCodec
+from perrin.kinds.images.framing import window
 from perrin.kinds.images.gallery import grid, save_images, save_png
-from perrin.kinds.images.pixels import with_channels
+from perrin.kinds.images.pasting import pasted, whole_pixels
+from perrin.kinds.images.pixels import decode_file, with_channels
 from perrin.model import Model
 from perrin.samples import Samples
+from perrin.systems.latent.codec import LatentCodec
+from perrin.systems.latent.lora import file_hash
+from perrin.systems.latent.parameters import parameters
 
+OF_FOLDERS = ("prompt", "negative", "true_guidance", "height", "width")
+"""What pretrained latent models are told, and others are not."""
 TINT = np.array([255, 80, 60])
 
 
@@ -55,7 +62,7 @@ class Edited:
             raise PerrinError(
                 f"{len(self.pictures)} edits do not fit into '{path}'; give a folder, or --samples 1"
             )
-        files = save_images(self.pictures, path, made, self.samples.codec.classes, False)
+        files = save_images(self.pictures, path, made, self.samples.codec.classes, False, parameters)
         if path.suffix.lower() == ".png":
             return files
         return [*files, save_png(self.overview(), path / "overview.png", {"made_by": "edit", "items": made})]
@@ -92,8 +99,10 @@ def edit_file(
     **options: Any,
 ) -> Edited:
     """See `perrin.edit`."""
-    codec = model.codec
-    if not isinstance(codec, ImageCodec):
+    codec, edited = model.codec, _of_pixels
+    if isinstance(codec, LatentCodec):
+        edited = _of_latents
+    elif not isinstance(codec, ImageCodec):
         raise PerrinError(
             f"perrin edit is for pictures, and this is a model of {codec.kind}; see Model.edit for others"
         )
@@ -103,25 +112,72 @@ def edit_file(
         raise PerrinError(
             "say what to change: --mask (white is repainted), or --strength to change the whole picture"
         )
-    form = open_picture(Path(file), codec)
+    asked = {"strength": strength, **{name: value for name, value in options.items() if value is not None}}
+    found = edited(model, Path(file), None if mask is None else Path(mask), {**asked, "progress": progress})
+    again = {"edit": asked, "image": named(Path(file))} | (
+        {} if mask is None else {"mask": named(Path(mask))}
+    )
+    for one in found.samples.provenance:
+        one |= {"folder": None if model.folder is None else str(model.folder), **again}
+    return found
+
+
+def named(file: Path) -> dict[str, str]:
+    """What provenance says of a file: where it is, and what it holds."""
+    return {"file": str(file), "hash": file_hash(file)}
+
+
+def _of_pixels(model: Model, file: Path, mask: Path | None, asked: dict[str, Any]) -> Edited:
+    """Of Perrin's own models, which see the middle of the picture as they saw those that they were trained on."""
+    codec = model.codec
+    assert isinstance(codec, ImageCodec)
+    for name in OF_FOLDERS:
+        if name in asked:
+            raise PerrinError(
+                f"--{name.replace('_', '-')} is for pretrained folders in the layout of diffusers"
+            )
+    form = open_picture(file, codec)
     size, hole = codec.shape[1:], None
     if mask is not None:
-        hole = read_hole(Path(mask), form.size, form.where)
+        hole = read_hole(mask, form.size, form.where)
         check_inside(hole, size, form.where)
     within = None if hole is None else form.filled(hole)
     state = codec.encode([{"value": form.pixels, "label": None, "name": form.where}]).state[
         0
     ]  # framed as data are
-    samples = model.edit(state, mask=within, strength=strength, progress=progress, **options)
+    samples = model.edit(state, mask=within, **asked)
     pictures = samples.decoded
-    notes = []
     if hole is not None:
         pictures = [pasted(form.pixels, one, hole) for one in pictures]
-    elif form.size != size:
-        notes.append(f"'{form.where}' is {sizes(form.size)} pixels; its edits have the model's {sizes(size)}")
-    if hole is not None and form.size[0] > 2 * size[0]:
-        notes.append(
-            f"'{form.where}' is {sizes(form.size)} pixels and the model sees {sizes(size)}: what is repainted is as coarse "
-            "as that"
-        )
+    left, top, right, bottom = whole_pixels(window((form.size[0], form.size[1]), size))
+    notes = _notes(form.where, form.size, (bottom - top, right - left), size, hole)
     return Edited(pictures, form.pixels, hole, samples, notes)
+
+
+def _of_latents(model: Model, file: Path, mask: Path | None, asked: dict[str, Any]) -> Edited:
+    """Of models that draw pictures of any size; see `systems.latent.viewing` for what they see of this one."""
+    try:
+        photo = decode_file(file.read_bytes())
+    except (PerrinError, OSError) as error:
+        raise PerrinError(f"cannot read '{file.name}' as a picture: {error}") from error
+    hole = None if mask is None else read_hole(mask, photo.shape[:2], file.name)
+    samples = model.edit(photo, mask=hole, **asked)
+    wanted, box = samples.provenance[0]["wanted"], samples.provenance[0]["view"]
+    drawn, seen = (wanted["height"], wanted["width"]), (box[3] - box[1], box[2] - box[0])
+    notes = _notes(file.name, photo.shape[:2], seen, drawn, hole)
+    return Edited(samples.decoded, photo, hole, samples, notes)
+
+
+def _notes(
+    where: str, photo: tuple[int, ...], seen: tuple[int, ...], drawn: tuple[int, ...], hole: np.ndarray | None
+) -> list[str]:
+    """What is to be known of the sizes (H, W) of a photo, of what is seen of it, and of what is drawn."""
+    if hole is None:
+        one = f"'{where}' is {sizes(photo)} pixels; its edits have the model's {sizes(drawn)}"
+        return [] if photo == drawn else [one]
+    if seen[0] <= 2 * drawn[0]:
+        return []
+    return [
+        f"'{where}' is {sizes(photo)} pixels and the model draws {sizes(seen)} of them as {sizes(drawn)}: what is "
+        "repainted is as coarse as that"
+    ]

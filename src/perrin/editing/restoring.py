@@ -12,16 +12,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from perrin.contracts import Codec, Decodes
 from perrin.editing.asking import Damage, damage_of, same_grid
 from perrin.editing.form import Form
 from perrin.editing.numerals import Numbers
 from perrin.editing.opening import open_form
+from perrin.editing.picture import Picture
 from perrin.editing.plain import name_of, plain
 from perrin.errors import PerrinError
 from perrin.guide.operators import Operator
 from perrin.model import Model
 from perrin.restoration.problem import scale_of
 from perrin.restoration.restored import Restored
+from perrin.restoration.viewing import sides_of
 
 SHARE = 0.9
 """Of the intervals that are written."""
@@ -111,14 +114,21 @@ def restore_file(
     volume: int | None,
     scale: float | Literal["auto"] | None,
     progress: Callable[[int, int], None] | None,
+    height: int | None = None,
+    width: int | None = None,
     **options: Any,
 ) -> Restoration:
     """See `perrin.restore`."""
     began = time.process_time()
-    form = open_form(file, model.codec, volume, scale)
+    codec = model.codec
+    if isinstance(codec, Decodes):
+        codec = _pictures(codec, file, "" if simulate else task, said, height, width)
+    elif height is not None or width is not None:
+        raise PerrinError("height and width are for pretrained models of any size; this one has one")
+    form = open_form(file, codec, volume, scale)
     factor = form.scale if isinstance(form, Numbers) else 1.0
     said = {name: factor * value if name == "limit" else value for name, value in said.items()}
-    damage = damage_of(task, form, model.codec, said, not simulate)
+    damage = damage_of(task, form, codec, said, not simulate)
     operator = damage.operator
     truth, noise = None, _noise(task, sigma, factor)
     if simulate:
@@ -128,7 +138,7 @@ def restore_file(
         y = form.values() if same_grid(operator) else form.measured(operator)
     restored = model.restore(y, operator, noise=noise, seed=seed, progress=progress, **options)
     found = Restoration(restored, form, damage, y, truth)
-    gain = abs(scale_of(model.codec)[1])
+    gain = abs(scale_of(codec)[1])
     found.about.update(
         task=task,
         folder=None if form.stripped() is not None or model.folder is None else str(model.folder),
@@ -142,6 +152,22 @@ def restore_file(
         cpu_seconds=time.process_time() - began,
     )
     return found
+
+
+def _pictures(
+    codec: Decodes,
+    file: str | Path,
+    task: str,
+    said: Mapping[str, Any],
+    height: int | None,
+    width: int | None,
+) -> Codec:
+    """The codec of pictures of the size that is asked for, or that a file says."""
+    own = codec.shown(height, width)
+    form = open_form(file, own)
+    if height is None and width is None and isinstance(form, Picture):
+        return codec.shown(*sides_of(task, said, form.size) or (None, None))
+    return own
 
 
 def simulated(operator: Operator, values: Tensor, noise: float, seed: int) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # What is smaller is simply held in memory; what is larger is memory-mapped, through the cache if need be.
 MEMORY_LIMIT = 1 << 28
@@ -25,6 +26,12 @@ def few(names: Iterable[str], count: int = 5) -> str:
     listed = list(names)
     more = f" and {len(listed) - count:,} more" if len(listed) > count else ""
     return ", ".join(listed[:count]) + more
+
+
+def numbers(provenance: Sequence[Mapping[str, Any]]) -> list[int]:
+    """What the files of items are numbered by: their index, or their place where several have one, as of many seeds."""
+    found = [int(made.get("index", place)) for place, made in enumerate(provenance)]
+    return found if len(set(found)) == len(found) else list(range(len(found)))
 
 
 def item_file(index: int, name: str | None, suffix: str) -> str:

@@ -10,11 +10,13 @@ from perrin.guide.operators import Clip, Mask, Operator
 from perrin.guide.restoring import descent
 from perrin.process.state import Shape
 from perrin.registry import methods
-from perrin.restoration.drawing import Way, restored
+from perrin.restoration.drawing import restored
 from perrin.restoration.noise import estimated
 from perrin.restoration.problem import Problem, scale_of
 from perrin.restoration.restored import Restored
 from perrin.restoration.tasks import build
+from perrin.restoration.viewing import seen_of
+from perrin.restoration.way import Way
 from perrin.sample import Plan
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ def restore(
     steps: int | None = None,
     solver: str | None = None,
     label: Any = "none",
+    prompt: str | None = None,
+    negative: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
     guidance: float | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -66,7 +72,8 @@ def restore(
         particles: draw the K samples together, by twisted sequential Monte Carlo with the method as the proposal:
             dearer, and exact as K grows.
         steps, solver: of a plan for restoration, `guide.restoring.descent`.
-        label, guidance, batch, progress: as in `sample`; unconditional by default.
+        label, prompt, negative, guidance, batch, progress: as in `sample`; unconditional by default.
+        height, width: in pixels, of pretrained models of any size; by default what the measurement says.
 
     Returns:
         `.mean`, `.std`, `.interval()`, `.state` [n, K, *shape], `.decoded`, `.residual`.
@@ -79,14 +86,18 @@ def restore(
     """
     check_counts(samples=samples, batch=1 if batch is None else batch)
     model.refuse_distilled("restoration")
-    scale_of(model.codec)  # refuses other kinds
-    operator = operator_of(model.codec.shape, task, options)
+    wanted = {"label": label, "prompt": prompt, "negative": negative, "height": height, "width": width}
+    seen = seen_of(model, measurement, task, options, guidance, wanted)
+    codec = model.codec if seen is None else seen.codec
+    scale_of(codec)  # refuses other kinds
+    operator = operator_of(codec.shape, task, options)
     level = estimated(task, operator, measurement) if noise == "auto" else float(noise)
-    problem = Problem.of_values(model.codec, operator, measurement, level)
-    index, weight = class_and_weight(model, label, guidance)
+    problem = Problem.of_values(codec, operator, measurement, level)
+    index, weight = class_and_weight(model, label, guidance) if seen is None else (-1, seen.weight)
     plan = plan_of(model.codec.sigma_data, particles, solver, steps)
-    method = method or method_of(operator, level)
-    way = Way(plan, samples, seed, method, settings or {}, index, weight, particles)
+    if method is None:
+        method = method_of(operator, level) if seen is None or seen.decode is None else METHOD
+    way = Way(plan, samples, seed, method, settings or {}, index, weight, particles, seen)
     methods[way.method]  # refuses a name that is not known
     return restored(model, problem, way, batch, progress)
 

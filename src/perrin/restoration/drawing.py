@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +17,8 @@ from perrin.process.state import entries
 from perrin.registry import methods, unknown
 from perrin.restoration.problem import Problem
 from perrin.restoration.restored import Restored
-from perrin.sample import Plan, run
+from perrin.restoration.way import Way
+from perrin.sample import run
 from perrin.sample.chunking import in_chunks
 from perrin.sample.noise import Key, seed_of
 from perrin.samples import drawn_by
@@ -27,26 +28,6 @@ if TYPE_CHECKING:
 
 ENTRIES_AT_A_TIME = 500_000
 """Default size of a chunk: so many numbers of state, since reverse passes keep what the network computed."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """How to restore, all settled.
-
-    Attributes:
-        method: a name of `registry.methods`; options: its own. particles: more than 1 for that many in place of samples
-            that know nothing of one another (twisted sequential Monte Carlo).
-        plan, seed: as of samples. label: class index, -1 for none. weight: of guidance by that label.
-    """
-
-    plan: Plan
-    samples: int
-    seed: int
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    label: int = -1
-    weight: float = 1.0
-    particles: bool = False
 
 
 def restored(
@@ -71,7 +52,7 @@ def restored(
             raise unknown(f"option of the method {way.method}", name, own)
     count = len(problem.measurement)
     rows = count * way.samples
-    size = batch or max(1, min(256, ENTRIES_AT_A_TIME // entries(model.codec.shape)))
+    size = batch or max(1, min(256, ENTRIES_AT_A_TIME // entries(problem.operator.shape)))
     size = max(1, size // way.samples) * way.samples if way.particles else size
     done = 0
 
@@ -89,26 +70,24 @@ def restored(
     with _counted(model.denoiser.net) as passes:
         states = torch.cat(in_chunks(rows, size, work, of=way.samples if way.particles else 1))
     made = [_provenance(model, problem, way, i) for i in range(count)]
-    shape = states.shape[1:]
+    values = way.values(states.to(model.device)).cpu()
     return Restored(
-        states.view(count, way.samples, *shape),
+        values.view(count, way.samples, *values.shape[1:]),
         problem,
-        model.codec,
+        model.codec if way.seen is None else way.seen.codec,
         passes.rows / rows,
         made,
+        states.view(count, way.samples, *states.shape[1:]),
     )
 
 
 def _chunk(model: Model, problem: Problem, way: Way, rows: range, report: Callable[..., object]) -> Tensor:
     """States [rows, *shape] of rows (item, sample), samples fastest."""
-    device = next(model.denoiser.parameters()).device
+    device = model.device
     places = torch.tensor(rows) // way.samples
     y = problem.measurement[places].to(device)
     y = y.to(torch.complex64 if y.is_complex() else torch.float32)
-    condition = None
-    if model.codec.classes:
-        condition = {"label": torch.full((len(rows),), way.label, device=device)}
-    denoiser = model.guided(way.weight)
+    condition, denoiser = way.condition(model, len(rows)), way.denoiser(model)
     keys: list[Key] = [
         (seed_of((way.seed, i // way.samples), "", "restore") % 2**62, i % way.samples) for i in rows
     ]
@@ -119,7 +98,7 @@ def _chunk(model: Model, problem: Problem, way: Way, rows: range, report: Callab
         way.plan,
         guide,
         seeds=keys,
-        shape=model.codec.shape,
+        shape=way.shape(model),
         condition=condition,
         callback=report,
         device=device,
@@ -130,7 +109,7 @@ def _chunk(model: Model, problem: Problem, way: Way, rows: range, report: Callab
 
 def _guide(way: Way, problem: Problem, denoiser: nn.Module, y: Tensor, model: Model) -> Measured:
     made: Measured = methods[way.method](
-        denoiser, problem.operator, y, problem.noise, model.codec.sigma_data, **way.options
+        denoiser, way.operator(problem), y, problem.noise, model.codec.sigma_data, **way.options
     )
     return made
 
@@ -149,7 +128,7 @@ def _by_particles(
     first = slice(0, None, way.samples)
     guide = _guide(way, problem, denoiser, y[first], model)
     told = None if condition is None else {name: value[first] for name, value in condition.items()}
-    shape = model.codec.shape
+    shape = way.shape(model)
     assert isinstance(shape, tuple)
     found = particles(
         way.plan, guide, seeds=keys[first], shape=shape, count=way.samples, condition=told, callback=report
@@ -188,8 +167,8 @@ def _provenance(model: Model, problem: Problem, way: Way, index: int) -> dict[st
         "seed": way.seed,
         "index": index,
         "samples": way.samples,
-        "guidance": way.weight if way.weight != 1.0 else None,
+        "dtype": model.about.get("dtype"),  # of pretrained weights, which may be rounded
+        "changes": model.about.get("changes") or None,
+        **way.told(model),
     }
-    if way.label >= 0:
-        made |= {"label": way.label, "class": (model.codec.classes or [])[way.label]}
     return {name: value for name, value in made.items() if value is not None}

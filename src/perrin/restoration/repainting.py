@@ -127,7 +127,7 @@ def edited(
 
 
 def _chunk(model: Model, asked: Edit, rows: range, report: Callable[..., object]) -> Tensor:
-    device = next(model.denoiser.parameters()).device
+    device = model.device
     keys: list[Key] = [(asked.seed, k) for k in rows]
     clean = asked.clean.to(device, torch.float32)
     condition = (
@@ -172,13 +172,18 @@ def _hole(mask: Any, shape: Any) -> Tensor:
         raise PerrinError(
             f"the mask has shape {tuple(hole.shape)}; the state is {tuple(shape)}, or its last axes"
         )
+    refuse_one_colour(hole)
+    return hole
+
+
+def refuse_one_colour(hole: Tensor) -> None:
+    """Refuse a mask that keeps or repaints everything."""
     if not bool(hole.any()) or bool(hole.all()):
         raise PerrinError(
             "the mask repaints nothing"
             if not bool(hole.any())
             else "the mask repaints everything; give strength instead"
         )
-    return hole
 
 
 def _provenance(model: Model, asked: Edit, index: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from perrin.contracts import Codec
@@ -21,11 +20,12 @@ class Restored:
     """Samples of n restored items, K of each.
 
     Attributes:
-        state: [n, K, *shape], in the model's own clean coordinates.
+        state: [n, K, *shape], clean states of `codec`.
         problem: what was measured, in these coordinates.
-        codec: turns states into the user's format.
+        codec: turns states into the user's format; of models whose states a network decodes that of what it decodes to.
         evaluations: of the network, per sample, counted; passes backwards through it are not.
         provenance: of each item, what is needed to restore it again from the same measurement.
+        drawn: [n, K, ...], what the model drew: `state` itself, or what it was decoded from; None where that is not kept.
     """
 
     state: Tensor
@@ -33,6 +33,7 @@ class Restored:
     codec: Codec
     evaluations: float
     provenance: list[dict[str, Any]] = field(default_factory=list)
+    drawn: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.state)
@@ -67,7 +68,9 @@ class Restored:
         self._several("an interval")
         count, tail = self.state.shape[1], (1 - share) / 2
         if tail * (count + 1) < 1:
-            reach = float(stats.t.ppf(1 - tail, count - 1)) * (1 + 1 / count) ** 0.5 * self.std
+            from scipy.stats import t  # takes half a second to import
+
+            reach = float(t.ppf(1 - tail, count - 1)) * (1 + 1 / count) ** 0.5 * self.std
             return self.mean - reach, self.mean + reach
         ends = np.quantile(self.state.numpy(), [tail, 1 - tail], axis=1, method="weibull")
         low, high = torch.from_numpy(ends).to(self.state)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import item_file
+from perrin.kinds.files import item_file, numbers
 from perrin.kinds.labels import class_name
 from perrin.kinds.provenance import png_text
 from perrin.saving import replacing
@@ -57,8 +57,8 @@ def save_images(
             return [save_png(Image.fromarray(decoded[0]), path, provenance[0], others(provenance[0]))]
         return [save_png(grid(decoded), path, {"items": list(provenance)})]
     written = []
-    for position, (pixels, made) in enumerate(zip(decoded, provenance, strict=True)):
-        name = item_file(made.get("index", position), class_name(made.get("label"), classes), ".png")
+    for number, pixels, made in zip(numbers(provenance), decoded, provenance, strict=True):
+        name = item_file(number, class_name(made.get("label"), classes), ".png")
         written.append(save_png(Image.fromarray(pixels), path / name, made, others(made)))
     if grid_too and len(decoded) > 1:
         made_all = {"items": list(provenance[:IN_GRID])}

@@ -13,7 +13,7 @@ from PIL.Image import open as open_image
 from scipy.io import wavfile
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import item_file
+from perrin.kinds.files import item_file, numbers
 from perrin.kinds.labels import class_name
 from perrin.kinds.music.notation import split_tunes
 from perrin.kinds.music.reading import Reading, read_tune
@@ -81,7 +81,7 @@ def _folder(
     classes: Sequence[str] | None,
 ) -> list[Path]:
     made, tune = dict(provenance[number]), decoded[number]
-    index = made.get("index", number)
+    index = numbers(provenance)[number]
     file = path / item_file(index, class_name(made.get("label"), classes), ".abc")
     write_text(file, numbered(tune, index + 1))
     written = [file, write_sidecar(file, made)]

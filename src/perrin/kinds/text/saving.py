@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from perrin.errors import PerrinError
-from perrin.kinds.files import item_file
+from perrin.kinds.files import item_file, numbers
 from perrin.kinds.labels import class_name
 from perrin.kinds.provenance import dumps, write_sidecar
 from perrin.kinds.text.page import read_page
@@ -69,8 +69,8 @@ def _folder(
     decoded: Sequence[str], path: Path, provenance: Sequence[Mapping[str, Any]], classes: Sequence[str] | None
 ) -> list[Path]:
     written = []
-    for position, (text, made) in enumerate(zip(decoded, provenance, strict=True)):
-        file = path / item_file(made.get("index", position), class_name(made.get("label"), classes), ".txt")
+    for number, text, made in zip(numbers(provenance), decoded, provenance, strict=True):
+        file = path / item_file(number, class_name(made.get("label"), classes), ".txt")
         write_text(file, text)
         written += [file, write_sidecar(file, made)]
     return written

@@ -14,7 +14,7 @@ import numpy as np
 
 from perrin.errors import PerrinError
 from perrin.kinds import provenance
-from perrin.kinds.files import few, item_file
+from perrin.kinds.files import few, item_file, numbers
 from perrin.kinds.images.gallery import IN_GRID, read_png, save_images
 from perrin.kinds.labels import class_name
 from perrin.kinds.volumes.dicom_series import read_series
@@ -99,8 +99,8 @@ def save_volumes(
         raise PerrinError(f"volumes are saved as .nii.gz, .nii, .dcm, .png or into a folder, not '{path}'")
     folder, ending = (path.with_suffix(""), ".dcm") if suffix == ".dcm" else (path, ".nii.gz")
     written: list[Path] = []
-    for position, (volume, one) in enumerate(zip(decoded, made, strict=True)):
-        name = item_file(one.get("index", position), class_name(one.get("label"), classes), ending)
+    for number, volume, one in zip(numbers(made), decoded, made, strict=True):
+        name = item_file(number, class_name(one.get("label"), classes), ending)
         written += export(volume, folder / name, one)[0]
     if len(decoded) > 1:
         written += save_images(tiles[:IN_GRID], folder / "grid.png", made[:IN_GRID])
