@@ -1,10 +1,13 @@
 """One sample of a folder beside the same sample of the pipeline that wrote it."""
 
+import sys
+
 import torch
 from PIL import Image
 
 import perrin
 from perrin.sample import make_plan, run
+from perrin.sample.running import prior
 
 STEPS = 4
 PROMPTS, NEGATIVE = ["a red cube", "two green cones"], "blurry"
@@ -33,6 +36,23 @@ def chain_plan(model, pipeline):
         sigma = pipeline.scheduler.sigmas.double()[:-1]
         levels = 2 * torch.log((1 - sigma) / sigma)
     return make_plan("ddim", grid=[*levels.tolist(), float("inf")])
+
+
+def same_noise(monkeypatch, pipeline, shape=(4, 8, 8)):
+    """Make a pipeline begin with the noise of our samples 0 and 1 of seed 0."""
+    noise = prior([(0, 0), (0, 1)], shape, torch.float32, "cpu")
+    monkeypatch.setattr(sys.modules[type(pipeline).__module__], "randn_tensor", lambda *_, **__: noise)
+
+
+def means_of_latents(monkeypatch, pipeline):
+    """Make a pipeline take the mean of the autoencoder's posterior, since its draw is another than ours."""
+    module = sys.modules[type(pipeline).__module__]
+    monkeypatch.setattr(module, "retrieve_latents", lambda output, **_: output.latent_dist.mode())
+
+
+def pixels(samples):
+    """Pictures [n, H, W, 3] in [0, 1]."""
+    return samples.codec.images(samples.state).movedim(1, -1).numpy()
 
 
 def picture(size=16, seed=0):

@@ -122,7 +122,7 @@ def test_the_command_writes_pictures_that_other_tools_read(whole, tmp_path):
         lines = picture.info["parameters"].splitlines()
     assert lines[:2] == ["a red cube", "Negative prompt: blurry"]
     assert lines[2].startswith(
-        "Steps: 2, Sampler: dpmpp_2m, CFG scale: 5.0, Seed: 7, Size: 16x24, Model hash: "
+        "Steps: 2, Sampler: DPM++ 2M, CFG scale: 5.0, Seed: 7, Size: 16x24, Model hash: "
     )
     assert main(["repro", str(tmp_path / "out" / "00001.png")]) == 0
     assert main(["sample", str(whole), "--prompt", "a", "--infill", "b ___"]) == 2

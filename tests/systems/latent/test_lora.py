@@ -14,7 +14,7 @@ from tests.systems.latent.comparing import ALIKE, NOISE, PROMPTS, chain_plan, ou
 
 import perrin
 from perrin.cli.entry import main
-from perrin.cli.pretrained import changed, scaled
+from perrin.cli.pretrained import scaled
 from perrin.errors import PerrinError
 from perrin.systems.latent.lora_reading import low_ranks
 from perrin.systems.latent.original_names import original_name
@@ -230,13 +230,6 @@ def test_the_command_names_it_and_makes_its_pictures_again(saved, weights, tmp_p
     capsys.readouterr()
     assert main(["repro", str(made)]) != 0
     assert "one.safetensors holds" in capsys.readouterr().err
-
-
-def test_options_of_pretrained_folders_are_refused_elsewhere():
-    with pytest.raises(PerrinError, match="--lora is for pretrained folders"):
-        changed(object(), ["a.safetensors"], None, False, None)
-    with pytest.raises(PerrinError, match="--tiles is for pretrained folders"):
-        changed(object(), [], None, False, 512)
 
 
 def test_scales_in_the_command():

@@ -8,8 +8,10 @@ from typing import Any
 
 from perrin.errors import PerrinError
 from perrin.model import Model
+from perrin.systems.latent.folder_model import Pretrained
+from perrin.systems.latent.layout import is_layout
 from perrin.systems.latent.lora import file_hash
-from perrin.systems.latent.opening import Pretrained
+from perrin.systems.latent.opening import load_pretrained
 
 
 def repeated(model: Model, changes: Sequence[Mapping[str, Any]]) -> Model:
@@ -42,6 +44,21 @@ def _control(model: Pretrained, said: Mapping[str, Any]) -> Pretrained:
     return found
 
 
+def _after(model: Pretrained, said: Mapping[str, Any]) -> Pretrained:
+    if said["after"] is None:
+        raise PerrinError(
+            "the samples were drawn after a model that is in no folder; draw them again in Python"
+        )
+    folder = Path(said["after"])
+    if folder.is_dir() and is_layout(folder):
+        base: Model = load_pretrained(folder, model.device, said.get("dtype"))
+    else:
+        base = Model.load(folder, model.device)
+    base = repeated(base, said["changes"])
+    _refuse_another(folder, base.hash, said["hash"])
+    return model.after(base)
+
+
 def _refuse_another(path: Path, found: str, wanted: str) -> None:
     if found != wanted:
         raise PerrinError(f"{path} holds {found} and not {wanted}, with which the samples were drawn")
@@ -50,6 +67,7 @@ def _refuse_another(path: Path, found: str, wanted: str) -> None:
 WAYS: dict[str, Callable[[Pretrained, Mapping[str, Any]], Pretrained]] = {
     "lora": _lora,
     "control": _control,
+    "after": _after,
     "seamless": lambda model, said: model.seamless(*said["seamless"]),
     "tiled": lambda model, said: model.tiled(said["tiled"]),
 }

@@ -14,27 +14,34 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from perrin.contracts import Batch, Dataset, Item, Outline
+from perrin.contracts import Batch, Dataset, Item, Outline, Seen
 from perrin.errors import PerrinError
 from perrin.kinds.animation import save_pictures
 from perrin.kinds.images import gallery
+from perrin.kinds.images.codec import ImageCodec
 from perrin.kinds.images.framing import frame
 from perrin.kinds.images.pixels import with_channels
 from perrin.kinds.labels import find_label
+from perrin.mixing import keys_of
 from perrin.process.state import Masks
-from perrin.systems.latent import pictured
+from perrin.systems.latent import decoding, pictured
+from perrin.systems.latent.before import Before
+from perrin.systems.latent.following import Followed, Follows, followed, hears
 from perrin.systems.latent.given import Given
 from perrin.systems.latent.parameters import parameters
-from perrin.systems.latent.said import NEGATIVE, of_classes, of_texts
+from perrin.systems.latent.said import NEGATIVE, of_words
+from perrin.systems.latent.scales import Distilled, of_scale
+from perrin.systems.latent.shortage import enough_to_code
 from perrin.systems.latent.text import TextEncoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Steer = Callable[[nn.Module], nn.Module]
 Sizes = Callable[[int, int, int], dict[str, Tensor]]
-"""(n, height, width) to the entries of a condition that tell a network the size of the picture."""
+"""(n, height, width) to the entries of a condition that tell a network the size of the picture, also under `negative/`."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,18 @@ class LatentCodec:
 
     Args:
         shape: (C, h, w) of latents of the model's own size. factor: pixels for each latent.
-        vae: the autoencoder. scaling, shift: s and b.
+        vae: the autoencoder; None: states are pixels, v itself. scaling, shift: s and b.
         text: encodes prompts; None of models of classes or of nothing.
         sizes: see `Sizes`; None: the network is not told.
         empty_is_zero: whether the absence of a negative prompt is zeros, not the empty text (SDXL).
         multiple: what the sides of latents must be divisible by, since the network halves them.
+        square: whether it draws squares alone.
         classes: class names of models of classes.
-        inpaints: whether the network was trained to fill holes; controlled: whether a ControlNet stands beside it.
+        wordless: whether a prompt may be left out, since a picture says what is to be drawn.
+        inpaints: whether the network was trained to fill holes; controls: how many ControlNets stand beside it.
+        distilled: of a network with guidance in its weights.
+        follows: of a network that is told of a picture or of another model's samples; before: that model, if there is one.
+        steer: what the model's own chain puts around the guided denoiser, such as a threshold.
     """
 
     shape: tuple[int, int, int]
@@ -61,10 +73,16 @@ class LatentCodec:
     sizes: Sizes | None = None
     empty_is_zero: bool = False
     multiple: int = 1
+    square: bool = False
     classes: list[str] | None = None
     name: str = ""
+    wordless: bool = False
     inpaints: bool = False
-    controlled: bool = False
+    controls: int = 0
+    distilled: Distilled | None = None
+    follows: Follows | None = None
+    before: Before | None = None
+    steer: Steer | None = None
 
     kind: ClassVar[str] = "images"
     sigma_data: ClassVar[float] = 1.0
@@ -82,7 +100,7 @@ class LatentCodec:
     def outline(
         self,
         n: int,
-        seed: int,
+        seed: int | Sequence[int],
         first: int,
         *,
         prompt: str | Sequence[str] | None = None,
@@ -94,7 +112,11 @@ class LatentCodec:
         mask: Any = None,
         begin: bool | None = None,
         control: Any = None,
-        control_scale: float | None = None,
+        control_scale: float | Sequence[float] | None = None,
+        embedded_guidance: float | Sequence[float | None] | None = None,
+        variation_of: Any = None,
+        noise_level: int | None = None,
+        before: Mapping[str, Any] | None = None,
     ) -> Outline:
         """What samples are to be.
 
@@ -106,52 +128,83 @@ class LatentCodec:
             mask: of the image's size, light where it is to be filled; the rest is kept.
             begin: whether to begin at the image; by default where there is no mask.
             control: a picture for the ControlNet, or one for each sample; control_scale: how much it counts, 1 by default.
+                Of several ControlNets a list with one entry for each: a picture, or a list of one for each sample.
+            embedded_guidance: the scale that is told to a network with guidance in its weights.
+            variation_of: of models that draw variations: a picture, or one for each sample.
+            noise_level: how much noise is put on what the network follows, a time of its own schedule.
+            before: how the model that comes before is drawn from, such as `{"steps": 20, "guidance": 4}`; see
+                `before.SETTINGS`.
 
         Raises:
             PerrinError: a missing or an empty prompt, one too many, sizes that the model cannot draw, pictures that it has
                 no use for.
         """
-        pictures = pictured.read(self, n, image, mask, control, control_scale, begin)
-        shape = self._shape(height, width, pictures.size)
+        words = {"prompt": prompt, "negative": negative, "label": label}
+        given = {"image": image, "variation_of": variation_of}
+        first_of = None if self.follows is None else given.pop(self.follows.argument)
+        words |= {"variation_of": given.get("variation_of")}
+        keys = keys_of(n, seed, first)
+        there = followed(self, keys, first_of, before, words, height, width)
+        pictures = pictured.read(self, n, given.get("image"), mask, control, control_scale, begin)
+        shape = self.shape_of(height, width, self._own_size(pictures.size, there))
         told = {"height": shape[1] * self.factor, "width": shape[2] * self.factor}
-        if self.text is None:
-            if prompt is not None or negative is not None:
-                raise PerrinError(
-                    "this model knows no texts; it takes " + ("label" if self.classes else "none")
-                )
-            condition, about = of_classes(self, n, first, label)
-        else:
-            if label is not None:
-                raise PerrinError("this model knows texts, no classes: prompt=")
-            condition, about = of_texts(self, n, prompt, negative)
-            if self.sizes is not None:
-                own = self.sizes(n, told["height"], told["width"])
-                condition |= own | {NEGATIVE + name: value for name, value in own.items()}
+        others = hears(self.before.model.codec) if self.before is not None and first_of is None else ()
+        condition, about = of_words(self, n, first, words, others)
+        if self.sizes is not None and self.text is not None:
+            own = self.sizes(n, told["height"], told["width"])
+            condition |= {NEGATIVE + name: value for name, value in own.items() if NEGATIVE not in name} | own
+        if self.follows is not None and there.source is not None:
+            more, level = self.follows.told(there.source, shape, keys, noise_level)
+            condition, told = condition | more, told | level
+        elif noise_level is not None:
+            raise PerrinError("noise_level is for models that enlarge or vary a picture")
+        scale, scaled = of_scale(self.distilled, n, embedded_guidance)
         seen = pictured.told(self, pictures, shape)
-        facts = [{**one, **two, **told} for one, two in zip(about, seen.about, strict=True)]
+        facts = [
+            {**one, **two, **three, **four, **told}
+            for one, two, three, four in zip(about, scaled, there.about, seen.about, strict=True)
+        ]
         return Outline(
             shape,
             Masks(),
-            condition=condition | seen.condition,
+            condition=condition | scale | seen.condition,
             about=facts,
-            steer=seen.steer,
+            steer=_one_in_another(self.steer, seen.steer),
             start=seen.start,
         )
 
-    def _shape(
-        self, height: int | None, width: int | None, picture: Given | None = None
-    ) -> tuple[int, int, int]:
+    def _own_size(self, picture: Given | None, there: Followed) -> tuple[int, int]:
+        """(height, width) in pixels where nothing else is asked for."""
+        if picture is not None:
+            return picture.size(self.factor)
+        size = None if self.follows is None or there.source is None else self.follows.size(there.source)
+        return size or self.size
+
+    def shape_of(self, height: int | None, width: int | None, own: tuple[int, int]) -> tuple[int, int, int]:
+        """(C, h, w) of latents of so many pixels, `own` where nothing is asked.
+
+        Raises:
+            PerrinError: sizes that the model cannot draw, with the nearest that it can.
+        """
         step = self.factor * self.multiple
         sides = []
-        size = (self.shape[1] * self.factor, self.shape[2] * self.factor)
-        high, wide = size if picture is None else picture.size(self.factor)
-        for name, asked, own in (("height", height, high), ("width", width, wide)):
-            pixels = own if asked is None else asked
+        for name, asked, usual in (("height", height, own[0]), ("width", width, own[1])):
+            pixels = usual if asked is None else asked
             if pixels < step or pixels % step:
                 nearest = max(step, round(pixels / step) * step)
                 raise PerrinError(f"{name} = {pixels} is not a multiple of {step}; the nearest is {nearest}")
             sides.append(pixels // self.factor)
+        if self.square and sides[0] != sides[1]:
+            high, wide = (side * self.factor for side in sides)
+            raise PerrinError(
+                f"this model draws squares, and {wide} x {high} is none; give height and width alike"
+            )
         return self.shape[0], sides[0], sides[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the model's own."""
+        return self.shape[1] * self.factor, self.shape[2] * self.factor
 
     def null(self, condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
         """The condition of the unguided branch: what stands under `negative/`, and label -1."""
@@ -164,29 +217,38 @@ class LatentCodec:
             if name == "label"
             else value
             for name, value in condition.items()
+            if not name.startswith(NEGATIVE)
         }
 
     def encode(self, items: Sequence[Item], seeds: Sequence[int] | None = None) -> Batch:
         """uint8 images to latents: the means of the autoencoder's posterior, of the model's own size."""
-        size = (self.shape[1] * self.factor, self.shape[2] * self.factor)
-        pixels = [frame(with_channels(item["value"], 3), size) for item in items]
+        pixels = [frame(with_channels(item["value"], 3), self.size) for item in items]
         values = torch.from_numpy(np.stack(pixels)).movedim(-1, 1).float() / 127.5 - 1
         return Batch(self.latents(values), None)
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] to latents [B, C, h, w], float32."""
+        if self.vae is None:
+            return images.float()
         parameter = next(self.vae.parameters())
-        found = [self.vae.encode(one[None].to(parameter)).latent_dist.mode() for one in images]
+        with enough_to_code(self, images.shape[2], images.shape[3], "encode"):
+            found = [self.vae.encode(one[None].to(parameter)).latent_dist.mode() for one in images]
         return (torch.cat(found).float() - self.shift) * self.scaling
 
     @torch.no_grad()
     def images(self, state: Tensor) -> Tensor:
         """Latents [B, C, h, w] to images [B, 3, H, W] in [0, 1], float32, one at a time."""
+        return (self.values(state).float() / 2 + 0.5).clamp(0, 1)
+
+    def values(self, state: Tensor) -> Tensor:
+        """v of latents, with its derivative where one is taken."""
+        if self.vae is None:
+            return state
         parameter = next(self.vae.parameters())
         z = (state / self.scaling + self.shift).to(parameter)
-        found = torch.cat([self.vae.decode(one[None], return_dict=False)[0].float() for one in z])
-        return (found / 2 + 0.5).clamp(0, 1)
+        with enough_to_code(self, z.shape[2] * self.factor, z.shape[3] * self.factor, "decode"):
+            return torch.cat([self.vae.decode(one[None], return_dict=False)[0] for one in z])
 
     def decode(self, state: Tensor) -> list[np.ndarray]:
         """Latents to uint8 images [H, W, 3]."""
@@ -217,16 +279,24 @@ class LatentCodec:
         """The index of a class."""
         return find_label(self.classes, name)
 
-    @property
-    def affine(self) -> tuple[float, float]:
-        """Refused: latents are not pixels on another scale."""
-        raise PerrinError(
-            "latents are no pixels; sample(image=, strength=, mask=) redraws pictures with a latent model"
-        )
+    def shown(self, height: int | None = None, width: int | None = None) -> ImageCodec:
+        """The codec of decoded pictures; see `decoding.pictures_of`."""
+        return decoding.pictures_of(self, height, width)
+
+    def seen(self, guidance: float | None, usual: float, **wanted: Any) -> Seen:
+        """What is measured of samples by their pictures; see `decoding.seen`."""
+        return decoding.seen(self, guidance, usual, wanted)
 
     def log_det(self) -> float:
-        """Refused: an autoencoder loses details, so that images have no density."""
-        raise PerrinError("a likelihood of images needs states that are the images; latents lose details")
+        """Refused: an autoencoder loses details, so that images have no density; under prompts they have many."""
+        if self.vae is None:
+            raise PerrinError(
+                "a likelihood under prompts is not offered; models of images without texts have one, such as a DDPMPipeline"
+            )
+        raise PerrinError(
+            "a likelihood of images needs states that are the images, and latents lose details; models of pixels have one, "
+            "such as a DDPMPipeline"
+        )
 
     def config(self) -> dict[str, Any]:
         """What it is; not enough to rebuild it, which needs the folder."""
@@ -236,3 +306,10 @@ class LatentCodec:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Refused: see `config`."""
         raise PerrinError("a latent model is loaded from its own folder")
+
+
+def _one_in_another(inner: Steer | None, outer: Steer | None) -> Steer | None:
+    """Both around a denoiser, what there is of them."""
+    if inner is None or outer is None:
+        return inner or outer
+    return lambda denoiser: outer(inner(denoiser))

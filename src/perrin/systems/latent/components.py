@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
 from perrin.errors import PerrinError
 from perrin.registry import unknown
-from perrin.systems.latent.layout import Layout, weights_of
+from perrin.systems.latent.layout import Layout, variant_of, weights_of
 
 MODULES = {
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
@@ -22,6 +26,11 @@ MODULES = {
     "DiTTransformer2DModel": "diffusers.models.transformers.dit_transformer_2d",
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
+    "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
+    "PriorTransformer": "diffusers.models.transformers.prior_transformer",
+    "StableUnCLIPImageNormalizer": "diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer",
+    "UnCLIPTextProjModel": "diffusers.pipelines.deprecated.unclip.text_proj",
+    "CLIPVisionModelWithProjection": "transformers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "CLIPTokenizer": "transformers",
@@ -31,6 +40,11 @@ MODULES = {
     "T5TokenizerFast": "transformers",
 }
 """The classes that are known, and the modules that they come from; a folder cannot name others."""
+VOCABULARIES = {
+    "CLIP": (("tokenizer.json",), ("vocab.json", "merges.txt")),
+    "T5": (("tokenizer.json",), ("spiece.model",)),
+}
+"""Of tokenizers, the files of which either these or those must be there: without any, transformers makes an empty one."""
 RENAMED = {"Transformer2DModel": "DiTTransformer2DModel"}
 
 
@@ -60,18 +74,40 @@ def module_at(place: Path, name: str, dtype: torch.dtype) -> Any:
 
 def loaded(place: Path, made: Any, dtype: torch.dtype) -> Any:
     """A network of a class from the safetensors of a folder; see `module`."""
-    weights_of(place)
+    variant = variant_of(weights_of(place))
     try:
-        found = made.from_pretrained(
-            place,
-            use_safetensors=True,
-            local_files_only=True,
-            torch_dtype=dtype,
-            low_cpu_mem_usage=find_spec("accelerate") is not None,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        with _without_bars(made):
+            found = made.from_pretrained(
+                place,
+                use_safetensors=True,
+                variant=variant,
+                local_files_only=True,
+                torch_dtype=dtype,
+                low_cpu_mem_usage=find_spec("accelerate") is not None,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise PerrinError(f"{place} cannot be loaded: {_first_line(error)}") from error
+    if not getattr(found, "_keep_in_fp32_modules", None):
+        # without accelerate some classes (SD3's) come in float32, whatever is asked for
+        nn.Module.to(found, dtype)
     return found.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_bars(made: Any) -> Iterator[None]:
+    """Local weights are read at once; transformers shows a bar for each network all the same."""
+    if not made.__module__.startswith("transformers."):
+        yield
+        return
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def tokenizer(layout: Layout, component: str) -> Any:
@@ -80,9 +116,14 @@ def tokenizer(layout: Layout, component: str) -> Any:
     Raises:
         PerrinError: a class that is not known, missing files.
     """
-    place = layout.of(component)
+    place, name = layout.of(component), layout.classes[component]
+    words = VOCABULARIES.get(name.removesuffix("Fast").removesuffix("Tokenizer"), ())
+    if words and not any(all((place / file).is_file() for file in files) for files in words):
+        raise PerrinError(
+            f"{place} lacks its vocabulary ({' and '.join(words[-1])}); download the whole repository"
+        )
     try:
-        made = _class(f"the {component} of {layout.folder}", layout.classes[component])
+        made = _class(f"the {component} of {layout.folder}", name)
         return made.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         raise PerrinError(f"{place} cannot be loaded: {_first_line(error)}") from error

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from perrin.errors import PerrinError
-from perrin.kinds.images.pixels import decode_file
+from perrin.kinds.images.framing import frame
+from perrin.kinds.images.pixels import decode_file, with_channels
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,17 @@ class Given:
         if isinstance(self.value, Tensor):
             return self.value.shape[-2] * factor, self.value.shape[-1] * factor
         return self.value.shape[0], self.value.shape[1]
+
+    def pixels(self, size: tuple[int, int], what: str) -> Tensor:
+        """float32 [3, H, W] in [0, 1], scaled and cropped to cover the size.
+
+        Raises:
+            PerrinError: latents.
+        """
+        if isinstance(self.value, Tensor):
+            raise PerrinError(f"the {what} is needed as pixels, not as latents")
+        found = frame(with_channels(self.value, 3), size)
+        return torch.from_numpy(np.array(found)).movedim(-1, 0).float() / 255
 
 
 def given(value: Any, what: str) -> Given:

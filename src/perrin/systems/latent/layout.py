@@ -7,7 +7,8 @@ are looked up by name in a list of ours; nothing in the folder is ever run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from perrin.errors import PerrinError
 
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack", ".h5")
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
-"""Components that judge or mark pictures afterwards, or that other tasks need."""
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "unclip")
+_NUMBERS = re.compile(r"-\d+-of-\d+")
+UNUSED = ("safety_checker", "watermarker")
+"""Components that judge or mark pictures afterwards."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,10 @@ def weights_of(folder: Path) -> list[Path]:
             "diffusers, on a machine that may, and save_pretrained(..., safe_serialization=True)"
         )
     raise PerrinError(f"{folder} holds no weights (*.safetensors)")
+
+
+def variant_of(files: Sequence[Path]) -> str | None:
+    """Such as fp16 where there are no other weights than `model.fp16.safetensors`; None: plain ones."""
+    names = (_NUMBERS.sub("", file.name).removesuffix(".safetensors") for file in files)
+    found = {name.partition(".")[2] for name in names}
+    return None if "" in found else min(found, key=lambda name: (name != "fp16", name))

@@ -2,6 +2,7 @@
 
     unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight      (also .lora.down, .lora_B, .lora.up)
     lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight      (also input_blocks_1_1_...)
+    diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight      (see `fused_names`)
 
 Both are read with underscores for dots. Without an `.alpha` it is the rank, so that the scale is 1.
 """
@@ -24,9 +25,9 @@ NETWORK = "network"
 """The component that is called unet or transformer."""
 COMPONENTS = {
     "unet": NETWORK, "transformer": NETWORK, "base_model_model": NETWORK, "lora_unet": NETWORK,
-    "lora_transformer": NETWORK, "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2",
-    "text_encoder_3": "text_encoder_3", "lora_te": "text_encoder", "lora_te1": "text_encoder",
-    "lora_te2": "text_encoder_2", "lora_te3": "text_encoder_3",
+    "lora_transformer": NETWORK, "diffusion_model": NETWORK, "text_encoder": "text_encoder",
+    "text_encoder_2": "text_encoder_2", "text_encoder_3": "text_encoder_3",
+    "lora_te": "text_encoder", "lora_te1": "text_encoder", "lora_te2": "text_encoder_2", "lora_te3": "text_encoder_3",
 }  # fmt: skip
 """What names begin with, and the component that they are of."""
 METADATA = "lora_adapter_metadata"

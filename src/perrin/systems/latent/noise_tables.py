@@ -15,17 +15,41 @@ PREDICTIONS = {"epsilon": "noise", "v_prediction": "v", "sample": "clean"}
 
 
 @dataclass(frozen=True)
+class BySize:
+    r"""A flow's shift that grows with the picture, since more pixels show more through the same noise (Esser et al. 2024).
+
+        shift = exp(mu),    mu = base + (N - N_base) (most - base) / (N_most - N_base)    for N tokens
+
+    Attributes:
+        base, most: mu at so many tokens, `base_tokens` and `most_tokens`. linear: whether mu is the shift itself.
+    """
+
+    base: float = 0.5
+    most: float = 1.15
+    base_tokens: int = 256
+    most_tokens: int = 4096
+    linear: bool = False
+
+    def shift(self, tokens: int) -> float:
+        """Of a picture of so many tokens."""
+        slope = (self.most - self.base) / (self.most_tokens - self.base_tokens)
+        mu = self.base + slope * (tokens - self.base_tokens)
+        return mu if self.linear else math.exp(mu)
+
+
+@dataclass(frozen=True)
 class Trained:
     """Whose levels, times and outputs a network knows.
 
     Attributes:
         schedule: a section of `registry.schedules`. parameterisation: its registry name.
-        shift: of a flow: how far its sampling levels are moved towards noise.
+        shift: of a flow: how far its sampling levels are moved towards noise. by_size: what says so in its place.
     """
 
     schedule: dict[str, Any]
     parameterisation: str
     shift: float = 1.0
+    by_size: BySize | None = None
 
 
 def trained(config: dict[str, Any]) -> Trained:
@@ -36,7 +60,7 @@ def trained(config: dict[str, Any]) -> Trained:
     """
     name = str(config.get("_class_name", ""))
     if name.startswith("FlowMatch"):
-        return Trained({"name": "flow"}, "flow_velocity", float(config.get("shift", 1.0)))
+        return Trained({"name": "flow"}, "flow_velocity", float(config.get("shift", 1.0)), _by_size(config))
     prediction = str(config.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
         raise PerrinError(
@@ -48,13 +72,23 @@ def trained(config: dict[str, Any]) -> Trained:
     return Trained({"name": "discrete", "alphas_cumprod": table.tolist()}, PREDICTIONS[prediction])
 
 
+def _by_size(config: dict[str, Any]) -> BySize | None:
+    if not config.get("use_dynamic_shifting"):
+        return None
+    names = {"base": "base_shift", "most": "max_shift", "base_tokens": "base_image_seq_len"}
+    names["most_tokens"] = "max_image_seq_len"
+    said = {ours: config[theirs] for ours, theirs in names.items() if config.get(theirs) is not None}
+    return BySize(**said, linear=config.get("time_shift_type") == "linear")
+
+
 def _betas(config: dict[str, Any]) -> Tensor:
     """float64 [T]."""
     if config.get("trained_betas") is not None:
         return torch.tensor(config["trained_betas"], dtype=torch.float64)
     count = int(config.get("num_train_timesteps", 1000))
     first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
-    kind = str(config.get("beta_schedule", "linear"))
+    own = "squaredcos_cap_v2" if config.get("_class_name") == "UnCLIPScheduler" else "linear"
+    kind = str(config.get("beta_schedule", own))
     if kind == "linear":
         return torch.linspace(first, last, count, dtype=torch.float64)
     if kind == "scaled_linear":

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -15,6 +14,7 @@ from perrin.errors import PerrinError
 from perrin.kinds.images.framing import frame
 from perrin.kinds.images.pixels import with_channels
 from perrin.systems.latent.blending import CLEAN, HOLE, Blended
+from perrin.systems.latent.drawings import drawings, said, scales
 from perrin.systems.latent.given import Given, each
 
 if TYPE_CHECKING:
@@ -45,28 +45,24 @@ class Wanted:
     n: int
     image: list[Given] | None
     mask: list[Given] | None
-    control: list[Given] | None
-    control_scale: float | None
+    control: list[list[Given]]  # of each ControlNet
+    control_scale: list[float]
     begin: bool | None
 
     @property
     def size(self) -> Given | None:
         """The picture whose size the samples have where nothing else is said."""
-        return next((found[0] for found in (self.image, self.control) if found), None)
+        return next((found[0] for found in (self.image, *self.control) if found), None)
 
 
 def read(
-    codec: LatentCodec, n: int, image: Any, mask: Any, control: Any, scale: float | None, begin: bool | None
+    codec: LatentCodec, n: int, image: Any, mask: Any, control: Any, scale: Any, begin: bool | None
 ) -> Wanted:
     """The pictures, read.
 
     Raises:
         PerrinError: pictures that the model has no use for, or lacks; a mask of another size than the image's.
     """
-    if codec.controlled and control is None:
-        raise PerrinError("this model has a ControlNet, which needs a picture: give control")
-    if not codec.controlled and (control is not None or scale is not None):
-        raise PerrinError("control is for models with a ControlNet: with_control(FOLDER) adds one")
     if codec.inpaints and (image is None or mask is None):
         raise PerrinError("this model was trained to fill holes in pictures: give image and mask")
     if image is None and (mask is not None or begin is not None):
@@ -75,8 +71,8 @@ def read(
         n,
         None if image is None else each(n, image, "image"),
         None if mask is None else each(n, mask, "mask"),
-        None if control is None else each(n, control, "control picture"),
-        1.0 if scale is None else float(scale),
+        drawings(codec.controls, n, control),
+        scales(codec.controls, scale),
         begin,
     )
     for one, hole in zip(found.image or [], found.mask or [], strict=False):
@@ -92,12 +88,12 @@ def told(codec: LatentCodec, wanted: Wanted, shape: tuple[int, int, int]) -> Pic
     """What the pictures come to, of samples whose latents are of `shape`."""
     made = Pictured(about=[{} for _ in range(wanted.n)])
     size = (shape[1] * codec.factor, shape[2] * codec.factor)
-    if wanted.control is not None:
-        made.condition["control"] = _unique(wanted.control, lambda one: _pixels(one, size, "control picture"))
-        made.condition["control_scale"] = torch.full((wanted.n,), wanted.control_scale or 0.0)
-        _add(made, "control", wanted.control)
-        for one in made.about:
-            one["control_scale"] = wanted.control_scale
+    if wanted.control:
+        seen = [_unique(own, lambda one: one.pixels(size, "control picture")) for own in wanted.control]
+        made.condition["control"] = torch.stack(seen, 1)
+        made.condition["control_scale"] = torch.tensor([wanted.control_scale] * wanted.n)
+        for one, facts in zip(made.about, said(wanted.control, wanted.control_scale), strict=True):
+            one |= facts
     if wanted.image is None:
         return made
     begins = wanted.mask is None if wanted.begin is None else wanted.begin
@@ -113,9 +109,7 @@ def told(codec: LatentCodec, wanted: Wanted, shape: tuple[int, int, int]) -> Pic
         holes = torch.stack([_hole(one, size) for one in wanted.mask])
         small = interpolate(holes, shape[1:])
         if codec.inpaints:
-            pixels = _unique(
-                wanted.image, lambda one: _pixels(one, size, "image of a model that fills holes")
-            )
+            pixels = _unique(wanted.image, lambda one: one.pixels(size, "image of a model that fills holes"))
             outside = codec.latents((2 * pixels - 1) * (holes < 0.5))
             made.condition |= {HOLE: small, OUTSIDE: outside}
         else:
@@ -138,19 +132,11 @@ def _unique(pictures: Sequence[Given], make: Any) -> Tensor:
     return torch.stack([done[id(one)] for one in pictures])
 
 
-def _pixels(one: Given, size: tuple[int, int], what: str) -> Tensor:
-    """float32 [3, H, W] in [0, 1]."""
-    if isinstance(one.value, Tensor):
-        raise PerrinError(f"the {what} is needed as pixels, not as latents")
-    pixels = frame(with_channels(one.value, 3), size)
-    return torch.from_numpy(np.array(pixels)).movedim(-1, 0).float() / 255
-
-
 def _latents(codec: LatentCodec, one: Given, shape: tuple[int, int, int]) -> Tensor:
     """float32 [C, h, w]."""
     if not isinstance(one.value, Tensor):
         size = (shape[1] * codec.factor, shape[2] * codec.factor)
-        return codec.latents(2 * _pixels(one, size, "image")[None] - 1)[0].cpu()
+        return codec.latents(2 * one.pixels(size, "image")[None] - 1)[0].cpu()
     if tuple(one.value.shape) != tuple(shape):
         raise PerrinError(f"the latents have shape {tuple(one.value.shape)}, those of the samples {shape}")
     return one.value.float()

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from perrin.errors import PerrinError
-from perrin.systems.latent.networks import OfText
+from perrin.systems.latent.enlarging import Enlarging
+from perrin.systems.latent.families.unet_of_text import OfText
 from perrin.systems.latent.sharing import copied
 
 if TYPE_CHECKING:
-    from perrin.systems.latent.opening import Pretrained
+    from perrin.systems.latent.folder_model import Pretrained
 
 
 def seamless(model: Pretrained, across: bool = True, down: bool = True) -> Pretrained:
@@ -24,7 +25,7 @@ def seamless(model: Pretrained, across: bool = True, down: bool = True) -> Pretr
     _refuse(model, across, down)
     made = copied(model, {"seamless": [across, down]})
     codec: Any = made.codec
-    for part in (made.denoiser.net, codec.vae):
+    for part in (made.denoiser.net, *([] if codec.vae is None else [codec.vae])):
         for module in part.modules():
             if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
                 high, wide = (int(n) for n in module.padding)
@@ -38,6 +39,8 @@ def seamless(model: Pretrained, across: bool = True, down: bool = True) -> Pretr
 def _refuse(model: Pretrained, across: bool, down: bool) -> None:
     if not isinstance(model.denoiser.net, OfText):
         raise PerrinError("seamless pictures need a U-Net of texts; networks of patches know positions")
+    if isinstance(getattr(model.codec, "follows", None), Enlarging):
+        raise PerrinError("a model that enlarges pictures is as seamless as those; it cannot be made so")
     if not across and not down:
         raise PerrinError("seamless pictures fit across, down or both; neither was asked for")
     for change in model.about.get("changes", []):

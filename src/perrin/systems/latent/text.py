@@ -28,10 +28,15 @@ class Clip:
 
     Args:
         layer: -1: the last layer, normalised (Stable Diffusion 1 and 2); -2: the last but one, as it is (SDXL, SD3).
+        pools: whether an encoder without a projection gives its pooled text (FLUX).
+        cut: whether texts end after 75 tokens, for networks that attend to all of a text, filled up or not (SD3, FLUX).
     """
 
-    def __init__(self, tokenizer: Any, encoder: Any, layer: int = -1) -> None:
+    def __init__(
+        self, tokenizer: Any, encoder: Any, layer: int = -1, pools: bool = False, cut: bool = False
+    ) -> None:
         self.tokenizer, self.encoder, self.layer = tokenizer, encoder, layer
+        self.pools, self.cut = pools, cut
 
     def modules_of(self) -> Sequence[nn.Module]:
         return [self.encoder]
@@ -40,8 +45,8 @@ class Clip:
         """Weighted texts of any length, encoded 75 tokens at a time, one after another.
 
         Returns:
-            `prompt` [n, 77 k, width]; `pooled` [n, projection] of the first 75 tokens, where the encoder projects; `tokens`
-            bool [n, 77 k], which are there, where texts take different numbers of parts k.
+            `prompt` [n, 77 k, width]; `pooled` [n, projection] of the first 75 tokens, where the encoder projects or pools;
+            `tokens` bool [n, 77 k], which are there, where texts take different numbers of parts k.
         """
         parts = [self._parts(text) for text in texts]
         device = next(self.encoder.parameters()).device
@@ -58,7 +63,7 @@ class Clip:
             told["tokens"] = torch.tensor(
                 [[i < k * size for i in range(long * size)] for k in counts], device=device
             )
-        pooled = getattr(found, "text_embeds", None)
+        pooled = found.pooler_output if self.pools else getattr(found, "text_embeds", None)
         if pooled is not None:
             told["pooled"] = torch.stack([one[0] for one in pooled.split(counts)])
         return told
@@ -73,6 +78,8 @@ class Clip:
             ids += own
             weights += [piece.weight] * len(own)
         size = tokenizer.model_max_length - 2
+        if self.cut:
+            ids = ids[:size]
         found = []
         for start in range(0, max(len(ids), 1), size):
             own, weight = ids[start : start + size], weights[start : start + size]
@@ -109,69 +116,47 @@ def _filled(parts: Tensor, count: int) -> Tensor:
 
 
 class T5:
-    """T5's encoder, of texts of at most `length` tokens; `plain`: in small letters, as PixArt was trained."""
+    """T5's encoder, of texts of at most `length` tokens.
 
-    def __init__(self, tokenizer: Any, encoder: Any, length: int, plain: bool = False) -> None:
-        self.tokenizer, self.encoder, self.length, self.plain = tokenizer, encoder, length, plain
+    Args:
+        plain: in small letters, as PixArt was trained.
+        filled: what follows a text up to `length` counts as text, as SD3 and FLUX were trained.
+    """
+
+    def __init__(
+        self, tokenizer: Any, encoder: Any, length: int, plain: bool = False, filled: bool = False
+    ) -> None:
+        self.tokenizer, self.encoder, self.length = tokenizer, encoder, length
+        self.plain, self.filled = plain, filled
 
     def modules_of(self) -> Sequence[nn.Module]:
         return [self.encoder]
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """`prompt` [n, length, width], and `tokens` bool [n, length], which are there."""
-        told = self._tokens([text.lower().strip() if self.plain else text for text in texts])
+        """`prompt` [n, length, width], weighted, and unless all are text `tokens` bool [n, length], which are there."""
+        ids, weights, counts = zip(*(self._tokens(text) for text in texts), strict=True)
         device = next(self.encoder.parameters()).device
-        there = told["attention_mask"].to(device)
-        found = self.encoder(told["input_ids"].to(device), attention_mask=there)[0]
-        return {"prompt": found, "tokens": there.bool()}
+        there = torch.arange(self.length) < torch.tensor(counts)[:, None]
+        mask = None if self.filled else there.long().to(device)
+        found = self.encoder(torch.tensor(ids, device=device), attention_mask=mask)[0]
+        weight = torch.tensor(weights, device=device)[..., None]
+        # the mean is about nought, so that there is none to put back
+        told = {"prompt": found if bool((weight == 1).all()) else found * weight.to(found)}
+        return told if self.filled else {**told, "tokens": there.to(device)}
 
-    def _tokens(self, texts: Sequence[str]) -> Any:
-        """Token ids and mask [n, length], filled up; a text that is too long is cut, with a warning."""
-        whole = self.tokenizer(list(texts), verbose=False).input_ids
-        for text, ids in zip(texts, whole, strict=True):
-            if len(ids) > self.length:
-                warnings.warn(
-                    f"a prompt of {len(ids)} tokens is cut to {self.length}: {text[:40]!r} ...", stacklevel=2
-                )
-        return self.tokenizer(
-            list(texts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
-        )
-
-
-class SideBySide:
-    """SDXL's two encoders: their numbers one after another, the second one's pooled text."""
-
-    def __init__(self, first: Clip, second: Clip) -> None:
-        self.first, self.second = first, second
-
-    def modules_of(self) -> Sequence[nn.Module]:
-        return [self.first.encoder, self.second.encoder]
-
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """`prompt` [n, 77, width of both], `pooled` [n, projection]."""
-        one, two = self.first(texts), self.second(texts)
-        return {**two, "prompt": torch.cat([one["prompt"], two["prompt"]], -1)}
-
-
-class Three:
-    """SD3's three encoders: both of CLIP side by side, and then T5's tokens, which may be missing (zeros)."""
-
-    def __init__(self, first: Clip, second: Clip, third: T5 | None, width: int, length: int) -> None:
-        self.first, self.second, self.third = first, second, third
-        self.width, self.length = width, length
-
-    def modules_of(self) -> Sequence[nn.Module]:
-        own = [self.first.encoder, self.second.encoder]
-        return own if self.third is None else [*own, self.third.encoder]
-
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """`prompt` [n, 77 + length, width], `pooled` [n, both projections]."""
-        one, two = self.first(texts), self.second(texts)
-        clip = torch.cat([one["prompt"], two["prompt"]], -1)
-        if self.third is None:
-            rest = clip.new_zeros(len(clip), self.length, self.width)
-        else:
-            rest = self.third(texts)["prompt"].to(clip)
-        clip = nn.functional.pad(clip, (0, rest.shape[-1] - clip.shape[-1]))
-        pooled = torch.cat([one["pooled"], two["pooled"]], -1)
-        return {"prompt": torch.cat([clip, rest], 1), "pooled": pooled}
+    def _tokens(self, text: str) -> tuple[list[int], list[float], int]:
+        """Token ids and weights of a text, filled up, and how many there are; one too long is cut, with a warning."""
+        if not isinstance(text, str):
+            raise PerrinError(f"a prompt is a text, not {text!r}")
+        ids, weights, own = list[int](), list[float](), self.tokenizer
+        for piece in pieces(text.lower().strip() if self.plain else text):
+            found = own(piece.text, add_special_tokens=False, verbose=False).input_ids
+            ids += found
+            weights += [piece.weight] * len(found)
+        if len(ids) >= self.length:
+            said = f"a prompt of {len(ids) + 1} tokens is cut to {self.length}: {text[:40]!r} ..."
+            warnings.warn(said, stacklevel=2)
+        ids, weights = ids[: self.length - 1], weights[: self.length - 1]
+        rest = self.length - len(ids) - 1
+        filling = [own.eos_token_id, *[own.pad_token_id] * rest]
+        return [*ids, *filling], [*weights, *[1.0] * len(filling)], len(ids) + 1

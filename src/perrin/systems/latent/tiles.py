@@ -12,12 +12,12 @@ from perrin.systems.latent.codec import LatentCodec
 from perrin.systems.latent.sharing import copied
 
 if TYPE_CHECKING:
-    from perrin.systems.latent.opening import Pretrained
+    from perrin.systems.latent.folder_model import Pretrained
 
 
 def tiled(model: Pretrained, pixels: int = 512) -> Pretrained:
     """The model whose pictures are decoded in tiles; see `Pretrained.tiled`."""
-    if not isinstance(model.codec, LatentCodec):
+    if not isinstance(model.codec, LatentCodec) or model.codec.vae is None:
         raise PerrinError("tiles are for models with an autoencoder; this one draws pixels")
     step = 4 * model.codec.factor  # a quarter of a tile is whole latents
     if isinstance(pixels, bool) or not isinstance(pixels, int) or pixels < step or pixels % step:
