@@ -54,13 +54,21 @@ class Run:
         return recipes.validate(recipes.read(self.folder / "recipe.yaml"))
 
 
-def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model:
+def load(
+    path_or_id: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+    offload: str | None = None,
+) -> Model:
     """Load a model.
 
     Args:
         path_or_id: a run folder, a model folder, a folder in the layout of diffusers, a Hub id such as "someone/digits"; a
             name alone, such as "digits", is also that of the run `runs/digits`, where `train` writes by default.
         device: where the network goes.
+        dtype, offload: of folders in the layout of diffusers: the precision, and what of the weights is kept off the
+            device until it is used, "none", "parts" or "layers"; by default what fits, see `load_pretrained`.
 
     Raises:
         PerrinError: no such model, a damaged one, or one with a pickle in it.
@@ -72,27 +80,38 @@ def load(path_or_id: str | Path, *, device: str | torch.device = "cpu") -> Model
         ...
         perrin.errors.PerrinError: no model at 'no-such-model': no such folder
     """
+    path = _place(path_or_id)
+    if path.is_dir() and is_layout(path):
+        from perrin.systems.latent.opening import load_pretrained
+
+        model = load_pretrained(path, device, dtype, offload)
+        if not Path(path_or_id).is_dir():  # the folder in the cache has a number for a name
+            model.about["name"] = str(path_or_id)
+        return model
+    if not (path / "model.json").is_file():
+        from perrin.systems.latent.strangers import refusal
+
+        raise refusal(path)
+    if dtype is not None or offload is not None:
+        raise PerrinError(
+            f"dtype and offload are for folders in the layout of diffusers, which {path} is not"
+        )
+    return Model.load(path, device)
+
+
+def _place(path_or_id: str | Path) -> Path:
+    """Where a model is: here, among the runs, or fetched from the Hub."""
     path = Path(path_or_id)
-    if path.is_dir():
-        return _from_folder(path, device)
+    if path.exists():
+        return path
     if len(path.parts) == 1 and (RUNS / path).is_dir():
-        return Model.load(RUNS / path, device)
-    if path.is_file():
-        raise PerrinError(f"{path} is a file; give the model's folder")
+        return RUNS / path
     from perrin import hub
 
     # "runs/digits" beside an existing folder "runs" is a path with a slip in it, not the name of a model far away
     if hub.is_id(str(path_or_id)) and not path.parent.is_dir():
-        return Model.load(hub.download(str(path_or_id)), device)
+        return hub.download(str(path_or_id))
     raise PerrinError(f"no model at {str(path_or_id)!r}: no such folder")
-
-
-def _from_folder(path: Path, device: str | torch.device) -> Model:
-    if not is_layout(path):
-        return Model.load(path, device)
-    from perrin.systems.latent.opening import load_pretrained
-
-    return load_pretrained(path, device)
 
 
 def train(
@@ -129,6 +148,8 @@ def train(
     else:
         chosen = recipes.validate(recipes.merge(recipes.read(recipe), overrides))
         folder = Path(out or RUNS / chosen.name)
+    if start is not None:
+        _refuse_pretrained(start, "it cannot be trained on as it is")
     with group(device, chosen.training.batch) as members:
         if not resume:
             _refuse_to_replace(folder, overwrite)
@@ -180,11 +201,23 @@ def distill(
     Raises:
         PerrinError: a model that cannot teach, data that cannot be read, or training that went wrong.
     """
+    _refuse_pretrained(
+        model, f"it cannot teach; perrin tune {model} --steps 8 makes fewer steps of it without training"
+    )
     folder = load(model).folder or Path(model)
     content = distillation_recipe(folder, method, None if data is None else str(data), guidance)
     return train(
         recipes.merge(content, overrides), out=out, overwrite=overwrite, device=device, progress=progress
     )
+
+
+def _refuse_pretrained(place: str | Path, why: str) -> None:
+    """Refuse a folder of another library's layout where a network of Perrin's own is needed."""
+    if is_layout(_place(place)):
+        raise PerrinError(
+            f"{place} is a pretrained folder in the layout of diffusers: {why}. perrin import {place} --out MODEL makes a "
+            "model of Perrin's own of a DiT or a DDPM U-Net, which can be trained"
+        )
 
 
 def _refuse_to_replace(folder: Path, overwrite: bool) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from perrin.errors import PerrinError
+from perrin.systems.latent.layout import INDEX
+from perrin.systems.latent.remote import wanted
 
 PATTERNS = ["model.json", "model.safetensors", "README.md", "recipe.yaml", "metrics.json"]
-"""The files of a model: what is pushed and fetched. A wildcard would match inside `state/` too."""
+"""The files of a model of Perrin: what is pushed and fetched. A wildcard would match inside `state/` too."""
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
@@ -20,21 +22,36 @@ def is_id(text: str) -> bool:
 
 
 def download(name: str) -> Path:
-    """The local folder of a model on the Hub; what is in the cache already is not fetched again.
+    """The local folder of a model on the Hub, also of a pipeline of diffusers; what is in the cache is not fetched again.
 
     Raises:
-        PerrinError: no such model, or no way to the Hub.
+        PerrinError: no such model, one that is none, or no way to the Hub.
     """
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=PATTERNS))
+        return _fetched(repository, revision or None)
     except (HfHubHTTPError, HFValidationError, OSError) as error:  # OSError: offline, or no such entry
         raise PerrinError(
             f"no folder {name!r}, and the Hub gave no model of that name ({_first_line(error)})"
         ) from error
+
+
+def _fetched(repository: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    def some(patterns: list[str]) -> Path:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+
+    folder = some(["model.json", INDEX])  # which tell of what layout it is, before anything large
+    if (folder / "model.json").is_file():
+        return folder if (folder / "model.safetensors").is_file() else some(PATTERNS)
+    try:
+        files = HfApi().list_repo_files(repository, revision=revision)
+    except Exception:  # of whichever client: offline, and what the cache has may be all
+        return folder
+    return some(wanted(repository, files))
 
 
 def push(folder: str | Path, name: str, *, private: bool = False, **options: Any) -> str:

@@ -23,6 +23,7 @@ from perrin.augmenting.copying import nearness
 from perrin.augmenting.finishing import finished
 from perrin.augmenting.measuring import SHOWN
 from perrin.augmenting.real import Part, Real
+from perrin.densities import refuse_lossy
 from perrin.errors import PerrinError
 from perrin.evaluate import FeatureClassifier, train_classifier
 from perrin.model import Model
@@ -59,14 +60,23 @@ class Options:
             raise PerrinError(f"samples = {self.samples}: the bound takes at least 2 evaluations an item")
 
 
+def _refuse_without_likelihood(model: Model) -> None:
+    if model.sampling.evaluated is not None:
+        raise PerrinError(
+            "a distilled model has no likelihood to filter by; leave it out with likelihood = 0"
+        )
+    try:
+        refuse_lossy(model)
+    except PerrinError as error:
+        raise PerrinError(f"{error}; to draw without the filter give likelihood = 0") from error
+
+
 class Filter:
     """The filters of one model and one set of real data. `thresholds`: what an item has to lie above, by filter."""
 
     def __init__(self, model: Model, real: Real, options: Options, progress: Progress) -> None:
-        if options.likelihood and model.sampling.evaluated is not None:
-            raise PerrinError(
-                "a distilled model has no likelihood to filter by; leave it out with likelihood = 0"
-            )
+        if options.likelihood:
+            _refuse_without_likelihood(model)
         if options.agree and real.train.labels is None:
             raise PerrinError("agree needs data with classes; these have no labels")
         self.model, self.real, self.options, self.progress = model, real, options, progress

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perrin.augmenting.matching import matched
+from perrin.conditions_in_turn import of_texts
 from perrin.contracts import Codec, Dataset
 from perrin.errors import PerrinError
 from perrin.evaluate.states import encoded
+from perrin.kinds.matching import matched
 from perrin.kinds.selection import Selection
 from perrin.model import Model
 from perrin.registry import kinds
@@ -103,6 +104,11 @@ def open_real(
     if kind not in KINDS:
         raise PerrinError(
             f"sets of {' and of '.join(KINDS)} can be expanded; {model.folder or 'this'} is a model of {kind}"
+        )
+    if of_texts(model):
+        raise PerrinError(
+            f"{model.folder or 'this'} is told of pictures in texts, and sets are expanded by classes: draw them with "
+            "perrin sample --prompt TEXT --out SET/CLASS, a class at a time"
         )
     chosen = check_options(kinds[kind].open, {"path": str(path), **options}, "--data")
     dataset: Selection = kinds[kind].open(**chosen)

@@ -1,4 +1,4 @@
-"""`perrin edit`: a part of a picture repainted towards a class, or all of it changed by some strength."""
+"""`perrin edit`: a part of a picture repainted towards a class or a prompt, or all of it changed by some strength."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
-from perrin.cli.common import Device, Json, choose_device, emit, progress
+from perrin.cli import folder_options as of_folder
+from perrin.cli import guidance_options as of_guidance
+from perrin.cli import picture_options as of_pictures
+from perrin.cli.common import Device, Json, emit, progress
+from perrin.cli.pretrained import Opened
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a Hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a model folder, a pretrained folder or a Hub id.")
+    ],
     image: Annotated[Path, typer.Argument(help="A picture of any size.")],
     mask: Annotated[
         Path | None,
@@ -21,8 +27,16 @@ def command(
         ),
     ] = None,
     label: Annotated[str, typer.Option("--label", help="A class to repaint towards.")] = "none",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt", help="Of pretrained folders: what the picture shows.", rich_help_panel="Prompts"
+        ),
+    ] = None,
+    negative: of_pictures.Negative = None,
     guidance: Annotated[
-        float | None, typer.Option("--guidance", help="Weight of the label; the model's own by default.")
+        float | None,
+        typer.Option("--guidance", help="Weight of the label or the prompt; the model's own by default."),
     ] = None,
     strength: Annotated[
         float | None,
@@ -45,6 +59,13 @@ def command(
     batch: Annotated[
         int | None, typer.Option("--batch", help="Edits at a time; what fits by default.")
     ] = None,
+    true_guidance: of_guidance.TrueGuidance = None,
+    height: of_pictures.Height = None,
+    width: of_pictures.Width = None,
+    lora: of_folder.Lora = None,
+    tiles: of_folder.Tiles = None,
+    dtype: of_folder.Dtype = None,
+    offload: of_folder.Offload = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -56,9 +77,11 @@ def command(
       perrin edit runs/mnist digit.png --mask hole.png --label 7
       perrin edit runs/mnist digit.png --mask hole.png --label 3 --guidance 2 --samples 1 --out three.png
       perrin edit runs/mnist digit.png --strength 0.6 --label 8
+      perrin edit stable-diffusion photo.png --mask hole.png --prompt "a cat" --negative blurry
     """
     from perrin.restoring import edit
 
+    loaded = Opened(device, lora or (), tiles=tiles, dtype=dtype, offload=offload).model(model)
     target = out or Path(f"edited-{image.name.split('.')[0]}")
     with progress("editing") as advance:
         before = 0
@@ -69,8 +92,9 @@ def command(
             before = done
 
         found = edit(
-            model, image, mask=mask, label=label, guidance=guidance, strength=strength, samples=samples, method=method,
-            steps=steps, solver=solver, seed=seed, batch=batch, device=choose_device(device), progress=told,
+            loaded, image, mask=mask, label=label, prompt=prompt, negative=negative, guidance=guidance, strength=strength,
+            samples=samples, method=method, steps=steps, solver=solver, seed=seed, batch=batch,
+            true_guidance=true_guidance, height=height, width=width, progress=told,
         )  # fmt: skip
     files = found.save(target)
     if as_json:

@@ -37,6 +37,8 @@ VERBS = (
     "augment",
     "tune",
     "distill",
+    "export",
+    "import",
     "models",
     "doctor",
     "repro",

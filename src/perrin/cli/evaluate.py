@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +11,37 @@ from typing import Annotated, Any
 import typer
 
 from perrin.cli.common import Device, Json, choose_device, emit, progress
+from perrin.errors import PerrinError
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder; its recipe says where the data are.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, whose recipe says where the data are; with --data any model of images or arrays."
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            help="Of a model without a run, such as a pretrained folder: the pictures to judge it beside, and how to read "
+            "them, such as labels=false (repeatable).",
+            metavar="PATH|KEY=VALUE",
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts", help="Of models of texts: a file with a prompt a line, which are drawn in turn."
+        ),
+    ] = None,
+    negative: Annotated[
+        str | None, typer.Option("--negative", help="Of such models: what pictures do not show.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Beside data without classes: the class to draw.")
+    ] = None,
     samples: Annotated[int | None, typer.Option("-n", "--samples", help="How many samples to judge.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Which samples.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Steps of the solver.")] = None,
@@ -35,6 +64,7 @@ def command(
       perrin evaluate runs/digits
       perrin evaluate runs/digits --steps 8 --solver unipc_2
       perrin evaluate runs/molecules --filter lipinski,qed=0.5,sa=4
+      perrin evaluate stable-diffusion --data photos/ --prompts prompts.txt -n 200 --steps 20
     """
     options: dict[str, Any] = {
         "samples": samples,
@@ -47,6 +77,10 @@ def command(
         from perrin.evaluate.molecule_filter import Filter
 
         options["asked"] = {"filter": Filter.parse(filter)}
+    told = {"prompts": prompts, "negative": negative, "label": label}
+    if data:
+        options |= {"data": data, "told": told}
+    refuse_idle(told if not data else {"filter": filter}, bool(data))
     figures, folder = judged(run, device=choose_device(device), out=out, **options)
     if as_json:
         emit({**figures, "folder": folder})
@@ -59,10 +93,21 @@ def command(
         )
 
 
-def judged(run: Path, **options: Any) -> tuple[dict[str, Any], Path]:
-    """`evaluate.judging.judge` with a progress display for each of its parts."""
-    from perrin.evaluate.judging import judge
+def refuse_idle(given: Mapping[str, Any], beside: bool) -> None:
+    """Refuse options that say nothing where a model is judged beside --data, or where it is not."""
+    for name, value in given.items():
+        if value is not None:
+            raise PerrinError(
+                f"--{name} is for runs, not for --data"
+                if beside
+                else f"--{name} goes with --data: a run has its own"
+            )
 
+
+def judged(
+    run: Path, *, data: Sequence[str] | None = None, device: str = "cpu", **options: Any
+) -> tuple[dict[str, Any], Path]:
+    """`evaluate.judging.judge`, or beside data `evaluate.beside.judge_beside`, with a progress display for each part."""
     with ExitStack() as shown:
         part, before, advance = "", 0, None
 
@@ -74,7 +119,38 @@ def judged(run: Path, **options: Any) -> tuple[dict[str, Any], Path]:
             advance(done - before)
             before = done
 
-        return judge(run, progress=told, **options)
+        if data:
+            return _beside(run, data, device, progress=told, **options)
+        from perrin.evaluate.judging import judge
+
+        return judge(run, device=device, progress=told, **options)
+
+
+def _beside(
+    place: Path, data: Sequence[str], device: str, *, told: Mapping[str, Any], **options: Any
+) -> tuple[dict[str, Any], Path]:
+    """Judge a model beside the data that --data says.
+
+    Raises:
+        PerrinError: a run, which has its own data; no path, or two.
+    """
+    from perrin import api
+    from perrin.cli.tune import lines_of
+    from perrin.evaluate.beside import Words, judge_beside
+    from perrin.evaluate.likelihoods import options as read
+
+    paths = [one for one in data if "=" not in one or Path(one).exists()]
+    if len(paths) != 1:
+        raise PerrinError(f"--data says {len(paths)} paths; give one, and KEY=VALUE for how to read it")
+    if (place / "recipe.yaml").is_file():
+        raise PerrinError(f"{place} is a run, whose recipe says what it is judged beside: leave --data out")
+    model = api.load(str(place), device=device)
+    if hasattr(model, "chosen"):
+        print(model.chosen, file=sys.stderr)
+    prompts = told["prompts"]
+    words = Words(None if prompts is None else lines_of(prompts), told["negative"], told["label"])
+    opened = {"path": paths[0], **read([one for one in data if one not in paths])}
+    return judge_beside(model, opened, words, **options)
 
 
 def print_figures(figures: dict[str, Any]) -> None:

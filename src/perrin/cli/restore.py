@@ -117,8 +117,18 @@ def command(
     solver: Annotated[str | None, typer.Option("--solver", help="See perrin models --solvers.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which samples.")] = 0,
     label: Annotated[str, typer.Option("--label", help="A class that it is of.")] = "none",
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="What the picture shows, of a pretrained model of texts.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option("--negative", help="What it does not show.")] = None,
+    height: Annotated[
+        int | None,
+        typer.Option("--height", help="In pixels, of a pretrained model; the picture's own by default."),
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Likewise.")] = None,
     guidance: Annotated[
-        float | None, typer.Option("--guidance", help="Weight of the label; the model's own by default.")
+        float | None,
+        typer.Option("--guidance", help="Weight of label or prompt; the model's own by default."),
     ] = None,
     volume: Annotated[
         int | None, typer.Option("--volume", help="Which one of a 4-D NIfTI file, counted from 0.")
@@ -145,6 +155,7 @@ def command(
       perrin restore runs/mnist small.png --task upscale --factor 4 --out large
       perrin restore runs/mri kspace.npy --task mri --sigma 2
       perrin restore runs/ct scan.nii.gz --task ct --angles 30 --sigma 5 --simulate
+      perrin restore stable-diffusion photo.png --task inpaint --mask hole.png --prompt "a red fox" --sigma 4
       perrin restore runs/voice call.wav --task gaps --gaps "120:180,400:440"
     """
     from perrin.editing.telling import lines
@@ -168,8 +179,9 @@ def command(
         found = restore(
             model, file, task, sigma=number_or_auto("--sigma", sigma),
             scale=number_or_auto("--scale", scale), simulate=simulate, samples=samples, method=method,
-            particles=particles, steps=steps, solver=solver, seed=seed, label=label, guidance=guidance, batch=batch,
-            volume=volume, device=choose_device(device), progress=told,
+            particles=particles, steps=steps, solver=solver, seed=seed, label=label, prompt=prompt, negative=negative,
+            height=height, width=width, guidance=guidance, batch=batch, volume=volume,
+            device=choose_device(device), progress=told,
             **{name: value for name, value in said.items() if value is not None},
         )  # fmt: skip
     files = found.save(target)

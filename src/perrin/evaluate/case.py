@@ -13,6 +13,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from torch import Tensor
+
 from perrin.contracts import Dataset
 from perrin.model import Model
 from perrin.samples import Samples
@@ -33,6 +35,7 @@ class Case:
         test: data that the model never met; count: of samples that are to be judged; k: neighbours, from the recipe.
         options: `seed`, `steps`, `solver` and `guidance` to draw samples with.
         seconds: of the CPU, that the first drawing took.
+        asked: the class of the data that each sample was asked for, where that is not the model's own class of that index.
     """
 
     model: Model
@@ -43,6 +46,7 @@ class Case:
     options: Mapping[str, Any]
     progress: Progress | None = None
     seconds: float | None = None
+    asked: Tensor | None = None
 
     @property
     def seen(self) -> list[Dataset]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from perrin.evaluate.states import held_out
 from perrin.model import Model
 from perrin.registry import judges
 from perrin.saving import write_json
+from perrin.systems.latent.layout import is_layout
 from perrin.training import recipe as recipes
 from perrin.training.log import Log
 from perrin.training.setup import open_data
@@ -49,14 +50,21 @@ def judge(
         PerrinError: no recipe, no held-out data, or data that have gone.
     """
     folder = Path(folder)
+    if is_layout(folder):
+        raise PerrinError(
+            f"{folder} is a pretrained folder, which does not say what it was trained on: give --data PATH, pictures to "
+            "judge it beside"
+        )
     model = Model.load(folder, device)
     if not (folder / "recipe.yaml").is_file():
-        raise PerrinError(f"{folder} has no recipe.yaml, so there is nothing to judge it against")
+        raise PerrinError(
+            f"{folder} has no recipe.yaml, so there is nothing to judge it against: give --data PATH"
+        )
     recipe = recipes.validate(recipes.read(folder / "recipe.yaml"))
     data = open_data(recipe)
     test = held_out(data, folder)
     given = {"samples": samples, "seed": seed, "steps": steps, "solver": solver, "guidance": guidance}
-    target = Path(out) if out is not None else folder / _name(given)
+    target = Path(out) if out is not None else folder / name_of(given)
     count = samples or recipe.evaluation.samples
     options: dict[str, Any] = {"steps": steps, "solver": solver, "guidance": guidance}
     options["seed"] = recipe.evaluation.seed if seed is None else seed
@@ -65,18 +73,24 @@ def judge(
 
     case = Case(model, data, test, count, recipe.evaluation.k, options, progress)
     shown = judged(case, **(asked or {}))
-    shown.figures.update(
-        train_seconds=model.about.get("train_cpu_seconds"),
-        sample_seconds=round(case.seconds or 0.0, 2),
-        samples=len(shown.drawn),
-        evaluations_per_sample=shown.drawn.evaluations,
-        model_hash=model.hash,
-    )
-    _write(target, folder, shown, recipe)
+    count_up(shown, case)
+    settings = recipe.model_dump(mode="json")
+    write(target, shown, recipe.name, settings, Log(folder / "log.jsonl").read())
     return shown.figures, target
 
 
-def _name(given: dict[str, Any]) -> str:
+def count_up(shown: Judged, case: Case) -> None:
+    """Put into the figures what the samples cost, and whose they are."""
+    shown.figures.update(
+        train_seconds=case.model.about.get("train_cpu_seconds"),
+        sample_seconds=round(case.seconds or 0.0, 2),
+        samples=len(shown.drawn),
+        evaluations_per_sample=shown.drawn.evaluations,
+        model_hash=case.model.hash,
+    )
+
+
+def name_of(given: Mapping[str, Any]) -> str:
     """The folder of an evaluation with other settings than the run's own; '' (the run itself) for its own."""
     parts = [f"{key}-{value}" for key, value in given.items() if value is not None]
     return "-".join(["evaluation", *parts]) if parts else ""
@@ -91,17 +105,24 @@ def _check(judged: Callable[..., Judged], asked: Mapping[str, Any], kind: str) -
             raise PerrinError(f"the evaluation of {kind} has no option {name!r}, but {has}")
 
 
-def _write(target: Path, folder: Path, shown: Judged, recipe: recipes.Recipe) -> None:
+def write(
+    target: Path,
+    shown: Judged,
+    title: str,
+    settings: Mapping[str, Any],
+    log: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write metrics.json, report.html with settings and loss curves, and the samples."""
     write_json(target / "metrics.json", shown.figures)
     write_report(
         target / "report.html",
-        title=recipe.name,
+        title=title,
         figures=shown.figures,
         pictures=shown.pictures,
         texts=shown.texts,
         fragments=shown.fragments,
-        log=Log(folder / "log.jsonl").read(),
-        settings=recipe.model_dump(mode="json"),
+        log=log,
+        settings=settings,
     )
     shown.drawn.save(target / f"samples{shown.suffix}")
     if shown.write is not None:

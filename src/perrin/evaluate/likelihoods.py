@@ -15,7 +15,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from perrin.contracts import Dataset
-from perrin.densities import Method
+from perrin.densities import Method, refuse_lossy
 from perrin.errors import PerrinError
 from perrin.evaluate.ranking_picture import ranking_picture
 from perrin.evaluate.text_ranking import token_counts
@@ -50,8 +50,9 @@ def dataset(model: Model, path: Path | None, given: Mapping[str, Any], n: int | 
     """The data at a path, read as the model's kind; without one, what its run held out.
 
     Raises:
-        PerrinError: no such data, options that its kind does not have, or a model without held-out data.
+        PerrinError: no such data, options that its kind does not have, a model without held-out data, or of latents.
     """
+    refuse_lossy(model)
     if path is None:
         whole = _held_out(model, given)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,21 @@ from perrin.model import Model
 from perrin.samples import Samples
 from perrin.training.setup import Data
 
+CHUNK = 64
+"""Items that are read at a time: pictures of a megapixel each may become latents."""
+
 
 def judged(case: Case) -> Judged:
     """The figures of samples beside those of real states, and pictures of both."""
     real = _reference(case.data, case.test, case.model.codec)
     drawn = case.drawn
-    plain = _without_guidance(case) if real.train_labels is not None else None
+    asked = drawn.labels if case.asked is None else case.asked
+    plain = _without_guidance(case) if real.train_labels is not None and asked is not None else None
     case.told("judging", 0, 1)
-    found = compare(drawn, plain, real, case.k)
+    found = compare(drawn, plain, real, case.k, asked)
     case.told("judging", 1, 1)
-    pictures = _pictures(case.model, drawn, real.train, real.test, found["nearest"])
+    classes = case.model.codec.classes if case.asked is None else case.data.train.classes
+    pictures = _pictures(case.model, drawn, asked, classes, real, found["nearest"])
     return Judged(drawn, found, ".npy" if drawn.picture() is None else ".png", pictures)
 
 
@@ -78,9 +84,9 @@ def encoded(dataset: Dataset, codec: Codec) -> tuple[Tensor, Tensor | None]:
     states, labels = [], []
     if isinstance(codec, Cuts):  # volumes to the slices that are learned
         dataset = codec.cut(dataset)
-    for start in range(0, len(dataset), 1024):
-        items = [dataset[i] for i in range(start, min(start + 1024, len(dataset)))]
-        states.append(codec.encode(items).state)
+    for start in range(0, len(dataset), CHUNK):
+        items = [dataset[i] for i in range(start, min(start + CHUNK, len(dataset)))]
+        states.append(codec.encode(items).state.cpu())  # an autoencoder's come from its device
         # of the data, not of the codec: an unconditional model is judged in the same features
         known = label_condition(items, dataset.classes)
         if known is not None:
@@ -88,12 +94,14 @@ def encoded(dataset: Dataset, codec: Codec) -> tuple[Tensor, Tensor | None]:
     return torch.cat(states), torch.cat(labels) if labels else None
 
 
-def compare(drawn: Samples, plain: Samples | None, real: Reference, k: int) -> dict[str, Any]:
-    """`figures` of samples, and the class accuracy of others that were drawn without guidance."""
+def compare(
+    drawn: Samples, plain: Samples | None, real: Reference, k: int, asked: Tensor | None
+) -> dict[str, Any]:
+    """`figures` of samples, and the class accuracy of others that were drawn without guidance, all `asked` for a class."""
     extractor = feature_extractor(real.train, real.train_labels, seed=0)
     found = figures(
         drawn.state,
-        drawn.labels,
+        asked,
         real.train,
         real.train_labels,
         real.test,
@@ -101,9 +109,9 @@ def compare(drawn: Samples, plain: Samples | None, real: Reference, k: int) -> d
         k=k,
         extractor=extractor,
     )
-    if plain is not None and plain.labels is not None:
-        read = extractor.predict(plain.state)
-        found["class_accuracy_unguided"] = None if read is None else class_accuracy(read, plain.labels)
+    if plain is not None and asked is not None:
+        read = extractor.predict(plain.state.cpu().float())
+        found["class_accuracy_unguided"] = None if read is None else class_accuracy(read, asked)
     return found
 
 
@@ -113,15 +121,22 @@ def _without_guidance(case: Case) -> Samples | None:
     return case.sample(len(case.drawn), "sampling without guidance", guidance=1.0)
 
 
-def _pictures(model: Model, drawn: Samples, train: Tensor, test: Tensor, nearest: Any) -> dict[str, Any]:
+def _pictures(
+    model: Model,
+    drawn: Samples,
+    asked: Tensor | None,
+    classes: Sequence[str] | None,
+    real: Reference,
+    nearest: Any,
+) -> dict[str, Any]:
     def picture(states: Tensor) -> Any:
         return model.codec.picture(model.codec.decode(states))
 
     if len(model.codec.shape) < 3:  # points and series are plotted together; a plot of one says nothing
-        return {"Samples": drawn.picture(), "Held-out data": picture(test[: len(drawn)])}
+        return {"Samples": drawn.picture(), "Held-out data": picture(real.test[: len(drawn)])}
     return {
-        "Samples": class_grid(drawn.state, drawn.labels, model.codec.classes, picture),
+        "Samples": class_grid(drawn.state, asked, classes, picture),
         "Nearest training items: generated left, nearest right": nearest_pairs(
-            drawn.state, train, nearest, picture
+            drawn.state, real.train, nearest, picture
         ),
     }
