@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 IMPORTS = {
-    "perrin": "import perrin.cli.entry, perrin.api",
+    "perrin": "import perrin.cli.entry, perrin.loading",
     "diffusers": "from diffusers import DiffusionPipeline",
 }
 

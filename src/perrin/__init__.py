@@ -13,14 +13,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perrin.api import distill, load, train, tune
+    from perrin.api import distill, train, tune
     from perrin.expanding import augment
+    from perrin.loading import load
     from perrin.restoring import edit, restore
     from perrin.series import backtest, forecast, impute
 
 __version__ = "0.1.0"
 VERBS = {  # -> the file that has them
-    **dict.fromkeys(("distill", "load", "train", "tune"), "api"),
+    "load": "loading",
+    **dict.fromkeys(("distill", "train", "tune"), "api"),
     **dict.fromkeys(("backtest", "forecast", "impute"), "series"),
     **dict.fromkeys(("edit", "restore"), "restoring"),
     "augment": "expanding",

@@ -1,4 +1,4 @@
-"""`load`, `train`, `distill` and `tune`: the verbs of the library, wiring names to rooms."""
+"""`train`, `distill` and `tune`: the verbs of the library, wiring names to rooms."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from perrin.errors import PerrinError
 from perrin.fitting import Tuned, tune
+from perrin.loading import RUNS, load, place_of
 from perrin.model import Model
 from perrin.saving import write_text
 from perrin.systems.latent.layout import is_layout
@@ -23,9 +22,6 @@ from perrin.training.loop import Trainer
 from perrin.training.recipe import Recipe
 from perrin.training.setup import Progress, Setup, prepare
 from perrin.training.students import distillation_recipe
-
-RUNS = Path("runs")
-"""Where runs lie by default."""
 
 
 @dataclass(frozen=True)
@@ -52,66 +48,6 @@ class Run:
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return recipes.validate(recipes.read(self.folder / "recipe.yaml"))
-
-
-def load(
-    path_or_id: str | Path,
-    *,
-    device: str | torch.device = "cpu",
-    dtype: str | torch.dtype | None = None,
-    offload: str | None = None,
-) -> Model:
-    """Load a model.
-
-    Args:
-        path_or_id: a run folder, a model folder, a folder in the layout of diffusers, a Hub id such as "someone/digits"; a
-            name alone, such as "digits", is also that of the run `runs/digits`, where `train` writes by default.
-        device: where the network goes.
-        dtype, offload: of folders in the layout of diffusers: the precision, and what of the weights is kept off the
-            device until it is used, "none", "parts" or "layers"; by default what fits, see `load_pretrained`.
-
-    Raises:
-        PerrinError: no such model, a damaged one, or one with a pickle in it.
-
-    Example:
-        >>> import perrin
-        >>> perrin.load("no-such-model")
-        Traceback (most recent call last):
-        ...
-        perrin.errors.PerrinError: no model at 'no-such-model': no such folder
-    """
-    path = _place(path_or_id)
-    if path.is_dir() and is_layout(path):
-        from perrin.systems.latent.opening import load_pretrained
-
-        model = load_pretrained(path, device, dtype, offload)
-        if not Path(path_or_id).is_dir():  # the folder in the cache has a number for a name
-            model.about["name"] = str(path_or_id)
-        return model
-    if not (path / "model.json").is_file():
-        from perrin.systems.latent.strangers import refusal
-
-        raise refusal(path)
-    if dtype is not None or offload is not None:
-        raise PerrinError(
-            f"dtype and offload are for folders in the layout of diffusers, which {path} is not"
-        )
-    return Model.load(path, device)
-
-
-def _place(path_or_id: str | Path) -> Path:
-    """Where a model is: here, among the runs, or fetched from the Hub."""
-    path = Path(path_or_id)
-    if path.exists():
-        return path
-    if len(path.parts) == 1 and (RUNS / path).is_dir():
-        return RUNS / path
-    from perrin import hub
-
-    # "runs/digits" beside an existing folder "runs" is a path with a slip in it, not the name of a model far away
-    if hub.is_id(str(path_or_id)) and not path.parent.is_dir():
-        return hub.download(str(path_or_id))
-    raise PerrinError(f"no model at {str(path_or_id)!r}: no such folder")
 
 
 def train(
@@ -213,7 +149,7 @@ def distill(
 
 def _refuse_pretrained(place: str | Path, why: str) -> None:
     """Refuse a folder of another library's layout where a network of Perrin's own is needed."""
-    if is_layout(_place(place)):
+    if is_layout(place_of(place)):
         raise PerrinError(
             f"{place} is a pretrained folder in the layout of diffusers: {why}. perrin import {place} --out MODEL makes a "
             "model of Perrin's own of a DiT or a DDPM U-Net, which can be trained"

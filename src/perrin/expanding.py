@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perrin.api import load
 from perrin.augmenting.drawing import draw
 from perrin.augmenting.filtering import Filter, Options, Progress
 from perrin.augmenting.outcome import Expansion
@@ -14,6 +13,7 @@ from perrin.augmenting.real import open_real
 from perrin.augmenting.targets import check_target
 from perrin.augmenting.wanted import wanted
 from perrin.errors import PerrinError
+from perrin.loading import load
 from perrin.model import Model
 
 

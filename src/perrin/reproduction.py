@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageSequence
 
-from perrin import api
 from perrin.editing import redoing
 from perrin.errors import PerrinError
 from perrin.forecasting.again import redrawn
 from perrin.forecasting.futures import Forecast
 from perrin.kinds.provenance import read_provenance
+from perrin.loading import load
 from perrin.model import Model
 from perrin.registry import kinds
 from perrin.sample import Plan
@@ -138,7 +138,7 @@ def _load(
         found = (
             strong.weaker(place)
             if strong is not None and weights
-            else api.load(place, device=device, dtype=dtype)
+            else load(place, device=device, dtype=dtype)
         )
     except PerrinError as error:
         if given is not None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from perrin.api import load
 from perrin.editing.repainting import Edited, edit_file
 from perrin.editing.restoring import Restoration, restore_file
+from perrin.loading import load
 from perrin.model import Model
 
 Progress = Callable[[int, int], None]

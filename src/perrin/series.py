@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from perrin.api import RUNS, load, train
+from perrin.api import train
 from perrin.evaluate.backtesting import SIMPLE
 from perrin.forecasting import drawing as futures
 from perrin.forecasting import imputing, runs, trials
@@ -17,6 +17,7 @@ from perrin.forecasting.futures import Forecast
 from perrin.forecasting.imputing import Imputation
 from perrin.forecasting.trials import Trial
 from perrin.kinds.series.parts import SeriesData
+from perrin.loading import RUNS, load
 from perrin.model import Model
 
 

@@ -41,6 +41,7 @@ FLOORS = (  # from the ground up
     "editing",
     "forecasting",
     "hub",
+    "loading",
     "api",
     "series",
     "expanding",

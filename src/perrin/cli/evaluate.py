@@ -134,17 +134,17 @@ def _beside(
     Raises:
         PerrinError: a run, which has its own data; no path, or two.
     """
-    from perrin import api
     from perrin.cli.tune import lines_of
     from perrin.evaluate.beside import Words, judge_beside
     from perrin.evaluate.likelihoods import options as read
+    from perrin.loading import load
 
     paths = [one for one in data if "=" not in one or Path(one).exists()]
     if len(paths) != 1:
         raise PerrinError(f"--data says {len(paths)} paths; give one, and KEY=VALUE for how to read it")
     if (place / "recipe.yaml").is_file():
         raise PerrinError(f"{place} is a run, whose recipe says what it is judged beside: leave --data out")
-    model = api.load(str(place), device=device)
+    model = load(str(place), device=device)
     if hasattr(model, "chosen"):
         print(model.chosen, file=sys.stderr)
     prompts = told["prompts"]

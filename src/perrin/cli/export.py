@@ -40,11 +40,11 @@ def command(
       perrin export runs/chain --out chain
       perrin export stable-diffusion --lora style.safetensors:0.8 --out styled
     """
-    from perrin import api
+    from perrin.loading import load
     from perrin.systems.latent.exporting.natives import write_native
     from perrin.systems.latent.folder_model import Pretrained
 
-    loaded = api.load(model)
+    loaded = load(model)
     if isinstance(loaded, Pretrained):
         from perrin.cli.pretrained import scaled
 

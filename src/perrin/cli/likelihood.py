@@ -65,11 +65,11 @@ def command(
       perrin likelihood runs/prices prices.csv -n 50 --method both
       perrin likelihood runs/text sentences.txt --data 'separator="\\n"' --rank 10
     """
-    from perrin import api
     from perrin.evaluate import likelihoods
     from perrin.evaluate.text_ranking import ranked, token_counts
+    from perrin.loading import load
 
-    loaded = api.load(model, device=choose_device(device))
+    loaded = load(model, device=choose_device(device))
     given = likelihoods.options(option or [])
     dataset = likelihoods.dataset(loaded, data, given, n)
     settings: dict[str, Any] = {"label": label, "draws": draws, "seed": seed, "batch": batch}

@@ -47,9 +47,9 @@ class Opened:
         return model
 
     def _load(self, place: str) -> Any:
-        from perrin import api
+        from perrin.loading import load
 
-        return api.load(place, device=choose_device(self.device), dtype=self.dtype, offload=self.offload)
+        return load(place, device=choose_device(self.device), dtype=self.dtype, offload=self.offload)
 
     def _changed(self, model: Any) -> Any:
         for text in self.loras:

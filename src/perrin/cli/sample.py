@@ -120,7 +120,7 @@ def command(
       perrin sample runs/molecules -n 100 --property logp=2.5 --out molecules.sdf
       perrin sample conformers -n 10 --smiles "CCOC(=O)c1ccccc1" --out conformers.sdf
     """
-    from perrin import api
+    from perrin.loading import load
     from perrin.sample import Plan
 
     opened = Opened(
@@ -138,7 +138,7 @@ def command(
     loaded = opened.model(model)
     weak = None
     if weaker is not None:
-        weak = loaded.weaker(weaker if Path(weaker).is_file() else api.load(weaker))
+        weak = loaded.weaker(weaker if Path(weaker).is_file() else load(weaker))
     target = out or Path("samples")
     shown: dict[str, Any] = {
         "prompt": prompt, "negative": negative, "height": height, "width": width, "image": image, "strength": strength,
@@ -159,7 +159,7 @@ def command(
     options |= {
         "seed": seed, "steps": steps, "solver": solver, "plan": None if plan is None else Plan.load(plan),
         "guidance": guidance,
-        "classifier": None if classifier is None else api.load(classifier, device=choose_device(device)),
+        "classifier": None if classifier is None else load(classifier, device=choose_device(device)),
         "interval": interval, "rescale": rescale, "projected": projected or None, "weaker": weak, "reuse": reuse,
         "batch": batch, "trace": trajectory, "temperature": temperature, "top_p": top_p,
     }  # fmt: skip
