@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +37,24 @@ def load_pretrained(
     folder, where = Path(folder), torch.device(device)
     layout = read(folder)
     kind, why = precision(dtype, where)
-    parts = family(layout)(layout, kind)
+    with _uncollected():
+        parts = family(layout)(layout, kind)
     about = {"name": folder.name, "pipeline": layout.pipeline, "dtype": str(kind).removeprefix("torch.")}
     model = of_size(made_of(parts, folder, about), {})
     place(model, where, offload, why)
     return model
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles, which walks again and again over all that hundreds of imported modules make."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def made_of(parts: Assembled, folder: Path, about: dict[str, Any]) -> Pretrained:
