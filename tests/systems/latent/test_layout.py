@@ -1,5 +1,6 @@
 """Folders that are refused: by what is missing, unknown, a pickle or code, each with one line that says so."""
 
+import gc
 import json
 import shutil
 
@@ -126,3 +127,18 @@ def test_the_command_writes_pictures_that_other_tools_read(whole, tmp_path):
     )
     assert main(["repro", str(tmp_path / "out" / "00001.png")]) == 0
     assert main(["sample", str(whole), "--prompt", "a", "--infill", "b ___"]) == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_opening_leaves_the_collector_of_cycles_as_it_was(saved, tmp_path, enabled):
+    _, folder = saved("ddpm")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "DDPMPipeline"}')
+    (gc.enable if enabled else gc.disable)()
+    try:
+        perrin.load(folder)
+        found = gc.isenabled()
+        with pytest.raises(PerrinError, match="lacks its unet"):
+            perrin.load(tmp_path)
+        assert (found, gc.isenabled()) == (enabled, enabled)
+    finally:
+        gc.enable()
