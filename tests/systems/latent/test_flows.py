@@ -226,3 +226,11 @@ def test_a_lora_of_t5(saved, tmp_path):
     made = perrin.load(folder).with_lora(tmp_path / "a.safetensors")
     wanted = pipeline.text_encoder_2.get_parameter(layer + ".weight") + up @ down
     assert torch.allclose(made.codec.text.second.encoder.get_parameter(layer + ".weight"), wanted, atol=1e-5)
+
+
+def test_the_usual_plan_takes_the_shift_of_the_folder(saved):
+    _, folder = saved("stable_diffusion_3")
+    model = perrin.load(folder)
+    sigma = torch.sigmoid(-0.5 * torch.tensor(model.plan(steps=4).levels, dtype=torch.float64))
+    t = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(sigma, 3 * t / (1 + 2 * t))  # FlowMatchEulerDiscreteScheduler(shift=3)
