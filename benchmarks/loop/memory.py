@@ -9,7 +9,10 @@ import argparse
 import json
 import resource
 import sys
+import tempfile
+from pathlib import Path
 
+import pictures
 import torch
 from contenders import CONTENDERS, network
 from overhead import PAIRS, ours, theirs
@@ -31,12 +34,14 @@ def resident() -> float:
 def measure(library: str, task: str, state: tuple[int, ...] = STATE) -> float:
     """MiB above what was there before the first step."""
     if task == "training":
-        trainer = CONTENDERS[library](network((24, 48, 112), 28), False)
-        images = torch.randn(16, 1, 28, 28).clamp(-1, 1)
-        before = resident()
-        for _ in range(3):
-            trainer.step(images)
-        return resident() - before
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = CONTENDERS[library](
+                network((24, 48, 112), 28), pictures.write(Path(folder), 28), half=False
+            )
+            before = resident()
+            for _ in range(20):
+                trainer.step()
+            return resident() - before
     plan, scheduler = make_plan(task, vp(), steps=STEPS), PAIRS[task](timestep_spacing="trailing")
     x = torch.randn(state)
     for part in (x[..., :1, :1], x):  # what is loaded on the first call is not the loop's

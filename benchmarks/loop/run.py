@@ -1,6 +1,6 @@
 """Beside the network: overhead per step, training throughput and peak memory, of Perrin and of diffusers.
 
-    python benchmarks/loop/run.py --out runs/loop [--parts overhead training memory]
+    python benchmarks/loop/run.py --out runs/loop [--parts overhead training memory kept]
 
 A finished part leaves its figures in the output folder and is not repeated. The report is printed, and kept there.
 """
@@ -24,7 +24,7 @@ sys.path.append(str(HERE.parent / "mnist_training"))  # one environment for the 
 import peers_environment  # noqa: E402
 
 PEERS = ROOT / ".venv-peers"
-PARTS = ("overhead", "training", "memory")
+PARTS = ("overhead", "training", "memory", "kept")
 TASKS = ("ddim", "dpmpp_2m", "unipc_2", "training")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 TORCH = "torch==2.13.0"
 PACKAGES = ["diffusers==0.35.2", "accelerate", "einops", "ema-pytorch", "numpy", "scipy", "pillow", "tqdm"]
+PACKAGES += ["pydantic", "pyyaml"]  # what our trainer needs where it takes turns with theirs
 WITHOUT_DEPENDENCIES = ["denoising-diffusion-pytorch==2.3.4", "k-diffusion==0.1.1"]
 
 

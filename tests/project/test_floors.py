@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "perrin"
 
-GROUND = ("errors", "contracts", "registry")
+GROUND = ("errors", "contracts", "registry", "heap")
 FLOORS = (  # from the ground up
     *GROUND,
     "metrics",

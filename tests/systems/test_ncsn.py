@@ -147,7 +147,7 @@ def test_sliced_score_matching_trains_by_the_same_loop(tmp_path):
     made = trainer(asking(write_points(tmp_path), name="sliced", slices=2), tmp_path / "run")
     made.run()
     assert made.step == 12
-    assert math.isfinite(made.smooth)
+    assert math.isfinite(made.watch.smooth)
 
 
 def test_data_is_no_number_where_nothing_is_measured(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 from perrin.denoise.ahead import AtLevel, ahead
 from perrin.denoise.prediction import Condition, Denoiser, Prediction
 from perrin.errors import PerrinError
+from perrin.heap import kept_memory
 from perrin.process.categorical import ABSENT, Categorical
 from perrin.process.product import LeafProcess, Process, as_product
 from perrin.process.state import Masks, Shape, State, batch_size, leaves, like, map_leaves, spread
@@ -127,7 +128,8 @@ def run(
         where = device_of(denoiser) if device is None else device
         start = prior(keys, shape, dtype, where, process, masks, known)
     kept = keep(process, start, masks)
-    return _Run(plans, denoiser, keys, condition, kept, trace, callback).go(start)
+    with kept_memory():
+        return _Run(plans, denoiser, keys, condition, kept, trace, callback).go(start)
 
 
 class _Run:

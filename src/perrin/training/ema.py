@@ -50,9 +50,7 @@ class PowerEMA:
             share = 1 - (1 - 1 / step) ** (gamma + 1)
             average = self.averages[std]
             floating = [n for n in average if average[n].is_floating_point()]
-            torch._foreach_lerp_(
-                [average[n] for n in floating], [tensors[n].detach() for n in floating], share
-            )
+            torch._foreach_lerp_([average[n] for n in floating], [tensors[n] for n in floating], share)
             for name in average.keys() - set(floating):
                 average[name].copy_(tensors[name])
 

@@ -6,10 +6,8 @@ a kill, and N more, bit for bit. The engine is PyTorch's own (AdamW, autocast, c
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from perrin.denoise.adapter import Adapter
 from perrin.errors import PerrinError
+from perrin.heap import kept_memory
 from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Denoising, Losses
 from perrin.learn.learned_weight import companion
 from perrin.model import Model
+from perrin.nets.foreign_attention import QuickAttention
 from perrin.saving import load_weights
 from perrin.training import checkpoint
 from perrin.training.averaging import choose, snapshot
@@ -31,25 +31,12 @@ from perrin.training.distributed import Group
 from perrin.training.ema import PowerEMA
 from perrin.training.interruption import interruptible
 from perrin.training.log import Log
+from perrin.training.pace import Pace
 from perrin.training.precision import choose_precision
 from perrin.training.setup import Progress, Setup
 from perrin.training.sharding import placed, shard, whole
 from perrin.training.validation import Validation
-
-DIVERGED = 100.0
-"""A smoothed loss so many times its smallest value is no longer training."""
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A step that was begun: its number, the items of its batch and their losses [B], the mean, gradient norm, rate."""
-
-    step: int
-    indices: list[int]
-    losses: Tensor
-    loss: Tensor
-    norm: Tensor
-    rate: float
+from perrin.training.watch import Taken, Watch
 
 
 class Trainer:
@@ -82,9 +69,14 @@ class Trainer:
             weight_decay=self.options.weight_decay,
             fused=not self.sharded,  # one pass over weights and moments; a quarter of the time
         )
-        if isinstance(setup.objective, Consistency) and isinstance(setup.objective.teacher, nn.Module):
-            setup.objective.teacher.to(group.device)
-        self.ema = PowerEMA(self.weights(), self.options.ema)
+        teacher = getattr(setup.objective, "teacher", None)
+        if isinstance(teacher, nn.Module):
+            teacher.to(group.device)
+        self.parameters = list(self.denoiser.parameters())
+        tensors = self.weights()
+        # where nothing but parameters is kept, these stay the same tensors, and a walk through the modules is saved
+        self.fixed = tensors if tensors.keys() == dict(self.denoiser.net.named_parameters()).keys() else None
+        self.ema = PowerEMA(tensors, self.options.ema)
         self.module = self._module()
         self.precision = choose_precision(self.options.precision, group.device)
         self.batches = Batches(
@@ -99,12 +91,17 @@ class Trainer:
         held = setup.data.validation
         self.validation = Validation(held, setup, self.options.seed) if held is not None else None
         self.log = Log(folder / "log.jsonl")
-        self.step, self.spent, self.smooth, self.least = 0, setup.spent, math.nan, math.inf
-        self.elapsed = 0.0
+        self.pace = Pace(self.options, group, setup.spent)
+        self.watch = Watch(lambda index: str(setup.data.train[index]["name"]), self.options.lr)
+        self.quick: QuickAttention | None = QuickAttention()
         # an accelerator works on while the host looks at the step before; sharded steps cannot be withheld
         self.lags = torch.device(group.device).type != "cpu" and not self.sharded
         self.taken: Taken | None = None
-        self.line: dict[str, Any] = {}
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.pace.step
 
     def weights(self) -> dict[str, Tensor]:
         """The network's own tensors, by name."""
@@ -139,11 +136,10 @@ class Trainer:
         if state is None:
             raise PerrinError(f"{self.folder} holds no training state to resume from")
         facts = checkpoint.load(state, self.state(), self.optimiser, self.ema)
-        self.step, self.spent = int(facts["step"]), float(facts["cpu_seconds"])
-        self.elapsed = float(facts.get("seconds", 0.0))
+        self.pace.step, self.pace.spent = int(facts["step"]), float(facts["cpu_seconds"])
+        self.pace.elapsed = float(facts.get("seconds", 0.0))
         self.precision = facts["precision"]  # "auto" may mean another one on this machine
-        self.smooth = math.nan if facts["smooth"] is None else facts["smooth"]
-        self.least = math.inf if facts["least"] is None else facts["least"]
+        self.watch.restore(facts)
         if self.group.first:
             self.log.rewind(self.step)
 
@@ -160,7 +156,7 @@ class Trainer:
     def run(self) -> Model:
         """Train to the end and return the model with the average that validates best."""
         try:
-            with interruptible() as interrupted:
+            with interruptible() as interrupted, kept_memory():
                 self._loop(interrupted)
         finally:
             self.batches.close()
@@ -169,21 +165,23 @@ class Trainer:
     def _loop(self, interrupted: Callable[[], bool]) -> None:
         if self.options.compile:
             self._compile()
-        cpu, wall = time.process_time() - self.spent, time.monotonic() - self.elapsed
-        last = self.finished()
-        while not last:
-            self.advance()
-            self.spent = self._shared(time.process_time() - cpu, self.options.cpu_seconds)
-            self.elapsed = self._shared(time.monotonic() - wall, self.options.seconds)
-            last = self.finished()
-            self._report(last)
+        self.pace.start()
+        while not self.pace.finished():
+            self.turn()
             if self.group.any(interrupted()):
                 self.save()
                 raise KeyboardInterrupt(
                     f"stopped after step {self.step}; saved. To go on: perrin train --resume {self.folder}"
                 )
-            if self._due(self.options.save_every, 8) and not last:
-                self.save()
+
+    def turn(self) -> None:
+        """One step, and what is due after it: the log, validation, pictures, a saved state."""
+        self.advance()
+        self.pace.read()
+        last = self.pace.finished()
+        self._report(last)
+        if self.pace.due(self.options.save_every, 8) and not last:
+            self.save()
 
     def _compile(self) -> None:
         """Gradients of the next step, thrown away: a budget is for training, and compiling takes a minute of it."""
@@ -196,48 +194,21 @@ class Trainer:
             ) from error
         self.optimiser.zero_grad(set_to_none=True)
 
-    def _shared(self, seconds: float, budget: float | None) -> float:
-        """The mean over processes where a budget makes it matter: all must take the same rates and stop together."""
-        if budget is None:
-            return seconds
-        return float(self.group.mean(torch.tensor(seconds, device=self.group.device)))
-
-    def finished(self) -> bool:
-        """Whether the steps or a budget are used up."""
-        return self.step >= self.options.steps or max(self._shares()) >= 1
-
-    def _due(self, every: int | None, parts: int) -> bool:
-        return self.step % (every or max(1, self.options.steps // parts)) == 0
-
-    def done(self) -> float:
-        """The share of training that is over, by its steps or by what preparing has left of its budgets."""
-        return max(self.step / self.options.steps, *self._shares())
-
-    def _shares(self) -> list[float]:
-        """How much of each budget is used up; 0 of one that is not set."""
-        cpu, wall, before = self.options.cpu_seconds, self.options.seconds, self.setup.spent
-        of_cpu = 0.0 if cpu is None else (self.spent - before) / (cpu - before)
-        return [of_cpu, 0.0 if wall is None else self.elapsed / wall]
-
-    def rate(self) -> float:
-        """Learning rate of the next step: linear warm-up, then linear decay over the last part of training."""
-        o, done = self.options, self.done()
-        rise = (done + 1 / o.steps) / o.warmup if o.warmup else 1.0
-        fall = (1 - done) / o.decay if o.decay else 1.0
-        return o.lr * max(0.0, min(1.0, rise, fall))
-
     def advance(self) -> None:
         """One step; where it `lags`, what is watched of it is looked at in the next one."""
         portion = self.batches(self.step)
-        rate = self.rate()
+        rate = self.pace.rate()
         for settings in self.optimiser.param_groups:
             settings["lr"] = rate
-        self.denoiser.train()
+        if not self.denoiser.training:
+            self.denoiser.train()
         losses = self._backward(portion)
-        for parameter in self.companions():  # which DDP does not see; and they are not clipped
+        if self.quick is not None and not (self.quick.used or self.options.compile):
+            self.quick = None  # this network has no use for it
+        for parameter in self.companions():  # which DDP does not see
             assert parameter.grad is not None
             parameter.grad = self.group.mean(parameter.grad)
-        norm = whole(nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.options.clip or math.inf))
+        norm = self._clipped()
         loss = self.group.mean(losses.value.mean())
         self.settle()
         self.taken = Taken(self.step + 1, portion.indices, losses.value, loss, norm, rate)
@@ -248,16 +219,29 @@ class Trainer:
             self.settle()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        self.ema.update(self.weights(), self.step)
+        self.pace.step += 1
+        self.ema.update(self.weights() if self.fixed is None else self.fixed, self.step)
+
+    def _clipped(self) -> Tensor:
+        """The norm of the network's gradients, which the optimiser's next step takes as no longer than `clip`."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.options.clip and self.sharded:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.options.clip, norm)
+        elif self.options.clip:
+            # the fused step divides by it on its way through the gradients, which saves a pass over them
+            scale = ((norm + 1e-6) / self.options.clip).clamp(min=1)
+            self.optimiser.grad_scale = scale  # type: ignore[attr-defined]
+            for parameter in self.companions():  # they are not clipped
+                assert parameter.grad is not None
+                parameter.grad *= scale
+        return whole(norm)
 
     def settle(self) -> None:
-        """Look at the newest step, once: `line` is then its line for the log."""
+        """Look at the newest step, once."""
         taken, self.taken = self.taken, None
         if taken is not None:
-            loss, norm = float(taken.loss), float(taken.norm)
-            self._watch(taken, loss, norm)
-            self.line = {"step": taken.step, "loss": loss, "lr": taken.rate, "grad_norm": norm}
+            self.watch.look(taken)
 
     def _backward(self, portion: Portion) -> Losses:
         """Gradients of the mean loss of the batch, in `accumulate` parts."""
@@ -265,7 +249,7 @@ class Trainer:
         parts = torch.arange(count).chunk(self.options.accumulate)
         values = []
         for index, rows in enumerate(parts):
-            losses = self._losses(portion, slice(int(rows[0]), int(rows[-1]) + 1))
+            losses = self.losses(portion, slice(int(rows[0]), int(rows[-1]) + 1))
             weight = len(rows) / count
             ddp = isinstance(self.module, DistributedDataParallel)
             if ddp and index < len(parts) - 1:
@@ -282,51 +266,32 @@ class Trainer:
             return losses.value.detach()
         return (self.learned.base(losses.level).to(losses.error) * losses.error).detach()
 
-    def _losses(self, portion: Portion, rows: slice) -> Losses:
+    def losses(self, portion: Portion, rows: slice) -> Losses:
+        """Losses of some rows of a portion, in the precision of training."""
         device = self.group.device
         state, condition, masks = mapped(portion.batch, lambda v: uploaded(v[rows], device))
         seeds, u = uploaded(portion.seeds[rows], device), uploaded(portion.u[rows], device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        half = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        with half, self.quick or nullcontext():
             objective = self.setup.objective
             if isinstance(objective, Consistency):
-                objective = objective.at(self.done())
+                objective = objective.at(self.pace.done())
             if masks is not None and isinstance(objective, Denoising):
                 return objective(self.module, state, condition, seeds, u, masks)
             return objective(self.module, state, condition, seeds, u)
 
-    def _watch(self, taken: Taken, loss: float, norm: float) -> None:
-        """Stop before a step that would ruin the weights, or after one that was not taken.
-
-        Raises:
-            PerrinError: with the step and the items that caused it.
-        """
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            bad = (~torch.isfinite(taken.losses)).nonzero().flatten().tolist() or range(len(taken.indices))
-            names = [str(self.setup.data.train[taken.indices[i]]["name"]) for i in list(bad)[:5]]
-            raise PerrinError(
-                f"the loss became {loss} (gradient norm {norm}) at step {taken.step}, with items {', '.join(names)}; "
-                f"the last saved state is untouched: look at these items, or lower training.lr"
-            )
-        self.smooth = loss if math.isnan(self.smooth) else 0.98 * self.smooth + 0.02 * loss
-        self.least = min(self.least, self.smooth)
-        if self.smooth > DIVERGED * self.least:
-            raise PerrinError(
-                f"training diverged by step {taken.step}: the loss is {self.smooth / self.least:.0f} times its "
-                f"smallest value; lower training.lr ({self.options.lr})"
-            )
-
     def _report(self, last: bool) -> None:
-        due = self._due(None, 200) or last
+        due = self.pace.due(None, 200) or last
         if due:
             self.settle()  # in every process, as each has watched the same figures
-        judged = self.validation is not None and (self._due(self.options.validate_every, 10) or last)
-        kept = self._due(None, self.options.snapshots) or last
+        judged = self.validation is not None and (self.pace.due(self.options.validate_every, 10) or last)
+        kept = self.pace.due(None, self.options.snapshots) or last
         drawn = self.options.sample_every and (self.step % self.options.sample_every == 0 or last)
         ema = self.ema.whole() if judged or kept or drawn else self.ema  # by all processes
         if not self.group.first:
             return
         if due:
-            self.log.write(**self.line, smooth=self.smooth, cpu_seconds=round(self.spent, 3))
+            self.log.write(**self.watch.line, smooth=self.watch.smooth, cpu_seconds=round(self.pace.spent, 3))
         if judged and self.validation is not None:
             value = self.validation.of(self.apart(), ema.averages[self.options.ema[0]])
             self.log.write(step=self.step, validation=value)
@@ -335,7 +300,7 @@ class Trainer:
         if drawn:
             self._picture(ema)
         if self.progress is not None:
-            self.progress(self.step, self.options.steps, f"loss {self.smooth:.4f}")
+            self.progress(self.step, self.options.steps, f"loss {self.watch.smooth:.4f}")
 
     def apart(self) -> Adapter:
         """A denoiser whose weights can be replaced by whole ones: the one in training, or a copy of a sharded one."""
@@ -353,10 +318,9 @@ class Trainer:
         state, optimiser, ema = whole(self.state()), whole(self.optimiser.state_dict()), self.ema.whole()
         if self.group.first:
             facts = {
-                "cpu_seconds": self.spent,
-                "seconds": self.elapsed,
-                "smooth": None if math.isnan(self.smooth) else self.smooth,
-                "least": None if math.isinf(self.least) else self.least,
+                "cpu_seconds": self.pace.spent,
+                "seconds": self.pace.elapsed,
+                **self.watch.facts(),
                 "torch": torch.__version__,
                 "precision": self.precision,
             }
@@ -378,7 +342,7 @@ class Trainer:
             return self.model(ema.averages[self.options.ema[0]])
         weights, chosen = choose(self.folder, ema, self.step, self.apart(), self.validation)
         model = self.model(weights)
-        model.about |= {"ema": chosen["std"], "train_cpu_seconds": round(self.spent, 2)}
+        model.about |= {"ema": chosen["std"], "train_cpu_seconds": round(self.pace.spent, 2)}
         model.save(self.folder)
-        self.log.write(step=self.step, chosen=chosen, cpu_seconds=round(self.spent, 3))
+        self.log.write(step=self.step, chosen=chosen, cpu_seconds=round(self.pace.spent, 3))
         return model
