@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="mnist.npz, for training the teacher")
     parser.add_argument("--teacher", type=Path, help="a trained run, instead")
     parser.add_argument("--out", type=Path, default=Path("runs/distillation"))
-    parser.add_argument("--methods", nargs="*", default=["trajectory", "consistency"])
+    parser.add_argument("--methods", nargs="*", default=["trajectory", "shortcut", "consistency"])
     parser.add_argument(
         "--cpu-seconds", type=float, default=1150.0, help="budget of each student, but for reading the data"
     )

@@ -68,4 +68,9 @@ def _pair(figures: dict[str, float], best: str) -> str:
     return f"{figures[best]:.1f} ({figures['median']:.1f})"
 
 
-PAGES: dict[str, Callable[[Rows], str]] = {"overhead": overhead, "training": training, "memory": memory, "kept": kept}
+PAGES: dict[str, Callable[[Rows], str]] = {
+    "overhead": overhead,
+    "training": training,
+    "memory": memory,
+    "kept": kept,
+}

@@ -127,7 +127,8 @@ def distill(
 
     Args:
         model: the teacher's run or model folder.
-        method: 'trajectory' (regression on the teacher's own trajectories) or 'consistency' (from data).
+        method: 'trajectory' (regression on the teacher's own trajectories), 'shortcut' (long steps from two of half the
+            length) or 'consistency', these two from data.
         data: where the data are, when the teacher's folder has no recipe that says it; 'trajectory' only needs them to
             be judged.
         guidance: the weight under which to distil, which becomes part of the student; the teacher's own by default.

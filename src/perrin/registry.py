@@ -247,6 +247,7 @@ objectives = Registry(
         "sliced": "perrin.learn.sliced:Sliced",
         "consistency": "perrin.learn.consistency_loss:Consistency",
         "trajectory": "perrin.learn.trajectory_loss:Trajectory",
+        "shortcut": "perrin.learn.shortcut_loss:Shortcut",
     },
 )
 

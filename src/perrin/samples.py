@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import perrin
 from perrin.contracts import Codec, DecodesGiven, Outline
+from perrin.denoise.until import UNTIL, stops
 from perrin.errors import PerrinError
 from perrin.guide import ClassifierFree, Remembered
 from perrin.guide.contrast import WEIGHT
@@ -189,6 +190,8 @@ def _chunk(
         asked.reuse != 1 or asked.marks is not None or asked.outline is not None
     ):  # whose wrappers remember each sample
         condition[ITEM] = torch.arange(rows.start, rows.stop, device=device)
+    if getattr(model.module, "takes_until", False):
+        condition[UNTIL] = stops([one.grid for one in plans]).to(device)
     way, told = asked.steering, (asked.temperature, asked.top_p)
     weight: float | Tensor = weights[0]
     if any(one != weight for one in weights):

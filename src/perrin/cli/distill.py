@@ -16,7 +16,7 @@ def command(
         str | None, typer.Argument(help="The data, where the teacher's folder does not say it.")
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="How: trajectory (needs no data) or consistency.")
+        str, typer.Option("--method", help="How: trajectory (needs no data), shortcut or consistency.")
     ] = "trajectory",
     out: Annotated[
         Path | None, typer.Option("--out", help="The run folder; runs/NAME-METHOD by default.")

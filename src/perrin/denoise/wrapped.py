@@ -19,6 +19,7 @@ from perrin.denoise.ahead import AtLevel, later
 from perrin.denoise.parameterisation import Parameterisation
 from perrin.denoise.prediction import Condition, Prediction
 from perrin.denoise.tokens import TokenDenoiser
+from perrin.denoise.until import UNTIL, next_stop
 from perrin.errors import PerrinError
 from perrin.process.categorical import Categorical
 from perrin.process.levels import expand
@@ -33,9 +34,16 @@ class Scaled(Adapter):
         super().__init__(net)
         self.parameterisation = parameterisation
 
+    @property
+    def takes_until(self) -> bool:
+        """Whether the network is told where a step ends; see `denoise.until`."""
+        return bool(getattr(self.net, "takes_until", False))
+
     def output(self, x: Tensor, level: Tensor, condition: Condition = None) -> Tensor:
         """`net(scale x, time, condition)` at `x` [B, ...] in unit coordinates, `level` [B], in the dtype of x."""
         level, kind = level.to(torch.float64), self._precision(x)
+        if self.takes_until:
+            condition = {**(condition or {}), UNTIL: self._time(x, next_stop(level, condition), kind)}
         scale = expand(self.parameterisation.scale(level), x)
         return self._output(x, scale, self._time(x, level, kind), kind, condition)
 
@@ -74,7 +82,7 @@ class Wrapped(Scaled):
         """The predictions at each of `levels` [T, B]; see `denoise.ahead`."""
         x = single(x, "a wrapped network")
         every = levels.to(torch.float64)
-        if self.parameterisation.variance is not None:
+        if self.parameterisation.variance is not None or self.takes_until:
             return [later(self, level, condition) for level in every]
         p, flat = self.parameterisation, every.flatten()
         scale, count = p.scale(flat), len(every)

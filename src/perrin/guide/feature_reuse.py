@@ -109,6 +109,7 @@ class _Remembering(nn.Module):
     def __init__(self, net: nn.Module, resolutions: int) -> None:
         super().__init__()
         self.net, self.deep = net, DeepFeature(resolutions)
+        self.takes_until = getattr(net, "takes_until", False)
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         found: Tensor = self.net(x, time, condition, self.deep)

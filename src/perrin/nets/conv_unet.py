@@ -53,6 +53,7 @@ class UNet(nn.Module):
             resolution is passed once. One number for all, or one per resolution.
         attention: number of lowest resolutions with self-attention.
         patch: side of the blocks of pixels that are folded into channels at the entrance.
+        until: whether the network is told where a step ends, by the condition `"until"` [B].
 
     Any spatial size is accepted, also other than `shape`: the input is padded with zeros and the output cut.
 
@@ -73,6 +74,7 @@ class UNet(nn.Module):
         blocks: int | Sequence[int] = 2,
         attention: int = 0,
         patch: int = 1,
+        until: bool = False,
     ) -> None:
         super().__init__()
         dims, depth = len(shape) - 1, len(multipliers)
@@ -88,7 +90,8 @@ class UNet(nn.Module):
         self.patch, self.multiple, self.concat_channels = patch, patch * 2 ** (depth - 1), concat_channels
         c_in = (shape[0] + (concat_channels + 1 if concat_channels else 0)) * cells
         c_out = (shape[0] if out_channels is None else out_channels) * cells
-        self.embedding = Embedding(width, classes, vector_size)
+        self.embedding = Embedding(width, classes, vector_size, until=until)
+        self.takes_until = until
         self.entrance = convolution(dims, c_in, sizes[0])
         self.down, self.narrow, self.widen, self.up = (nn.ModuleList() for _ in range(4))
         for i in range(depth - 1):

@@ -66,20 +66,31 @@ class Embedding(nn.Module):
         classes: number of classes, or None for a network that knows none.
         vector_size: K of the condition `"vector"` [B, K]; 0 for none.
         timed: whether the time is told at all.
+        until: whether the time at which a step ends is told too; it adds nothing at first, so that a network with it
+            can start from the weights of one without.
 
     `condition["label"]`: int64 [B], -1 = unconditional. `condition["vector"]`: float [B, K], a NaN row =
-    unconditional. A missing key is unconditional for the whole batch. Keys that the network was not built
-    for are ignored.
+    unconditional. `condition["until"]`: float [B], a time. A missing key is unconditional for the whole batch. Keys
+    that the network was not built for are ignored.
     """
 
     def __init__(
-        self, width: int, classes: int | None = None, vector_size: int = 0, *, timed: bool = True
+        self,
+        width: int,
+        classes: int | None = None,
+        vector_size: int = 0,
+        *,
+        timed: bool = True,
+        until: bool = False,
     ) -> None:
         super().__init__()
         self.fourier = Fourier(64)
         self.time = nn.Linear(64, width) if timed else None
         self.label = nn.Embedding(classes + 1, width) if classes else None
         self.vector = nn.Linear(vector_size, width) if vector_size else None
+        self.until = nn.Linear(64, width, bias=False) if until else None
+        if self.until is not None:
+            nn.init.zeros_(self.until.weight)
         self.out = nn.Linear(width, width)
 
     def forward(self, time: Tensor, condition: Condition | None = None) -> Tensor:
@@ -94,4 +105,6 @@ class Embedding(nn.Module):
         if self.vector is not None and "vector" in condition:
             value, present = present_rows(condition["vector"].to(hidden.dtype))
             hidden = hidden + self.vector(value) * present  # the bias tells a zero vector from none
+        if self.until is not None and "until" in condition:
+            hidden = hidden + self.until(self.fourier(condition["until"]).to(hidden.dtype))
         return functional.silu(self.out(functional.silu(hidden)))

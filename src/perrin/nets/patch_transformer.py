@@ -50,6 +50,7 @@ class DiT(nn.Module):
         gap: of `StepEmbedding`: 0 in the published networks, 1 in those of diffusers.
         epsilon: of the norm before each MLP: 1e-6 in the published networks, 1e-5 in those of diffusers.
         own_embeddings: an embedding for each block, as weights may have that were trained in diffusers.
+        until: whether the network is told where a step ends, by the condition `"until"` [B]; for clock: level.
 
     Any spatial size is accepted, also other than `shape`: the input is padded with zeros and the output cut.
 
@@ -77,6 +78,7 @@ class DiT(nn.Module):
         gap: int = 0,
         epsilon: float = 1e-6,
         own_embeddings: bool = False,
+        until: bool = False,
     ) -> None:
         super().__init__()
         dims = len(shape) - 1
@@ -89,12 +91,14 @@ class DiT(nn.Module):
         cells = patch**dims
         c_in = shape[0] + (concat_channels + 1 if concat_channels else 0)
         c_out = shape[0] if out_channels is None else out_channels
-        self.patch, self.concat_channels = patch, concat_channels
+        self.patch, self.concat_channels, self.takes_until = patch, concat_channels, until
         self.grid = tuple(-(-size // patch) for size in shape[1:])
         self.register_buffer("positions", sines(self.grid, width), persistent=False)
         if clock == "step":
-            if vector_size:
-                raise PerrinError("dit: clock: step tells classes alone, no vector of properties")
+            if vector_size or until:
+                raise PerrinError(
+                    "dit: clock: step tells classes alone, no vector of properties and no end of a step"
+                )
             made = [
                 StepEmbedding(STEP_FEATURES, width, classes, gap)
                 for _ in range(blocks if own_embeddings else 1)
@@ -103,7 +107,7 @@ class DiT(nn.Module):
         else:
             if own_embeddings or gap:
                 raise PerrinError("dit: own_embeddings and gap are for clock: step")
-            self.embedding = Embedding(width, classes, vector_size)
+            self.embedding = Embedding(width, classes, vector_size, until=until)
         self.entrance = linear(c_in * cells, width)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, expansion, qk_norm, epsilon=epsilon) for _ in range(blocks)

@@ -59,6 +59,7 @@ class MLP(nn.Module):
         octaves: the entrance is told sines and cosines of every number too, at so many frequencies from pi/2 upwards,
             each twice the one before: what a small network needs to tell modes apart that are narrow beside the
             spread of the data (Tancik et al. 2020).
+        until: whether the network is told where a step ends, by the condition `"until"` [B].
 
     Raises:
         PerrinError: for an empty shape, or octaves below 0.
@@ -77,6 +78,7 @@ class MLP(nn.Module):
         blocks: int = 3,
         expansion: int = 2,
         octaves: int = 0,
+        until: bool = False,
     ) -> None:
         super().__init__()
         if not shape or min(shape) < 1:
@@ -89,7 +91,8 @@ class MLP(nn.Module):
             raise PerrinError(f"mlp: octaves = {octaves} must be >= 0")
         self.concat_size, self.octaves = concat_size, octaves
         told = math.prod(shape) * (1 + 2 * octaves) + (concat_size + 1 if concat_size else 0)
-        self.embedding = Embedding(width, classes, vector_size)
+        self.embedding = Embedding(width, classes, vector_size, until=until)
+        self.takes_until = until
         self.entrance = nn.Linear(told, width)
         self.blocks = nn.ModuleList(MLPBlock(width, expansion) for _ in range(blocks))
         self.norm, self.exit = nn.LayerNorm(width), zero_linear(width, math.prod(self.out_shape))

@@ -9,23 +9,28 @@ budget, log and resuming are those of any training.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from perrin.contracts import Codec
-from perrin.design import Sampling
+from perrin.design import Design, Sampling
 from perrin.errors import PerrinError
 from perrin.learn.consistency_loss import Consistency
+from perrin.learn.shortcut_loss import Shortcut
 from perrin.learn.trajectory_loss import Trajectory
 from perrin.model import Model
-from perrin.registry import level_laws, objectives
+from perrin.registry import level_laws, nets, objectives
 from perrin.training.recipe import Recipe
 from perrin.training.schema import check_options, named
 from perrin.training.setup import Data, Progress, Setup, make_sampling, make_weight, open_data
 from perrin.training.students import refuse_unfit, teaching_plan
 from perrin.training.trajectories import Trajectories, TrajectoryReader, draw_trajectories
+
+GIVEN = ("teacher", "law", "levels", "weight", "metric", "drop", "done")
+"""What an objective with a teacher is given by other sections of the recipe, or as training goes on."""
 
 KEPT = Path("state") / "trajectories.safetensors"
 """Where a run keeps what it drew from its teacher."""
@@ -86,20 +91,55 @@ def prepare_distillation(
     if kind is Trajectory:
         return _from_trajectories(recipe, section, teacher, sampling, extra, folder, device, progress)
     law = level_laws.build(named(level_laws, recipe.objective.law, "objective.law"))
-    made = Consistency(
+    made: Consistency | Shortcut = kind(
         teacher.guided(sampling.distilled_guidance).requires_grad_(False),
-        law,
+        law if kind is Consistency else _halving(sampling.evaluated),
         make_weight(recipe.objective.weight, law, teacher.codec),
         recipe.objective.metric,
         recipe.objective.drop,
-        **check_options(kind, extra, "objective", ("teacher", "law", "weight", "metric", "drop", "done")),
+        **check_options(kind, extra, "objective", GIVEN),
     )
     data = replace(open_data(recipe), validation=None)  # a loss against moving targets chooses nothing
-    return _setup(recipe, data, teacher, made, sampling)
+    design = taking_until(teacher.design) if kind is Shortcut else teacher.design
+    return _setup(recipe, data, teacher, made, sampling, design)
+
+
+def _halving(evaluated: Mapping[int, tuple[float, ...]]) -> tuple[float, ...]:
+    """The grid on which shortcuts are learned: the finest that is evaluated, of which the others are every n-th level."""
+    count = max(evaluated)
+    grid = evaluated[count]
+    for n, levels in sorted(evaluated.items()):
+        if count % n or levels != grid[:: count // n]:
+            raise PerrinError(
+                f"sampling.evaluated.{n} must be {n} levels of sampling.evaluated.{count}, evenly spread from the first "
+                "on, since shortcuts are learned by halves"
+            )
+    return grid
+
+
+def taking_until(design: Design) -> Design:
+    """The design with a network that is told where a step ends.
+
+    Raises:
+        PerrinError: a network that cannot be told.
+    """
+    name = design.net["name"]
+    able = [other for other in nets if "until" in inspect.signature(nets[other]).parameters]
+    if name not in able:
+        raise PerrinError(
+            f"net {name!r} cannot be told where a step ends, which shortcuts need; {', '.join(able)} can, and --method "
+            "trajectory takes any"
+        )
+    return replace(design, net={**design.net, "until": True})
 
 
 def _setup(
-    recipe: Recipe, data: Data, teacher: Model, objective: Consistency | Trajectory, sampling: Sampling
+    recipe: Recipe,
+    data: Data,
+    teacher: Model,
+    objective: Consistency | Trajectory | Shortcut,
+    sampling: Sampling,
+    design: Design,
 ) -> Setup:
     about = {
         "teacher": teacher.about.get("name"),
@@ -107,8 +147,9 @@ def _setup(
         "method": recipe.objective.name,
         "guidance": sampling.distilled_guidance,
     }
-    start = {name: value.clone() for name, value in teacher.module.net.state_dict().items()}
-    return Setup(recipe, data, teacher.codec, teacher.design, objective, sampling, start, about)
+    taught = {name: value.clone() for name, value in teacher.module.net.state_dict().items()}
+    start = {**design.module().net.state_dict(), **taught}  # what the student alone has is zero at first
+    return Setup(recipe, data, teacher.codec, design, objective, sampling, start, about)
 
 
 def _from_trajectories(
@@ -143,7 +184,7 @@ def _from_trajectories(
     _refuse_to_overspend(drawn, training.cpu_seconds)
     train, held = drawn.split(training.validation, 0) if training.validation else (drawn, None)
     return replace(
-        _setup(recipe, Data(train, held, None), teacher, objective, sampling),
+        _setup(recipe, Data(train, held, None), teacher, objective, sampling, teacher.design),
         reader=cast(Codec, TrajectoryReader(teacher.codec, len(levels))),
         spent=drawn.spent,
         keep=lambda run: drawn.save(run / KEPT),

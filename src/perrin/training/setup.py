@@ -18,6 +18,7 @@ from perrin.learn.classification import Classification
 from perrin.learn.consistency_loss import Consistency
 from perrin.learn.denoising import Auxiliary, Denoising
 from perrin.learn.laws import Law, clocked
+from perrin.learn.shortcut_loss import Shortcut
 from perrin.learn.trajectory_loss import Trajectory
 from perrin.learn.weighting import Weight, times
 from perrin.process.categorical import Categorical
@@ -68,7 +69,7 @@ class Setup:
     data: Data
     codec: Codec
     design: Design
-    objective: Denoising | Classification | Consistency | Trajectory
+    objective: Denoising | Classification | Consistency | Trajectory | Shortcut
     sampling: Sampling
     start: dict[str, Tensor] | None = None
     about: dict[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from perrin.denoise.until import CLEAN
 from perrin.denoise.wrapped import Wrapped
 from perrin.errors import PerrinError
 from perrin.model import Model
@@ -14,11 +15,11 @@ from perrin.registry import rules, unknown
 from perrin.sample import Plan
 from perrin.training import recipe as recipes
 
-CLEAN = 9.0
-"""The level at which states count as clean: sigma/alpha = 0.011, about a grey level of an image."""
-
 RENEWALS: dict[int, tuple[float, ...]] = {1: (), 2: (-1.0,), 4: (-2.5, -1.0, 0.5)}
 """Levels near which samples of so many evaluations are noised again, after the first at the start."""
+
+INNER = (-2.0, 0.0, 2.0)
+"""Levels at which shortcuts meet: with the start those of four steps, and every second one of two."""
 
 METHODS: dict[str, dict[str, Any]] = {
     "trajectory": {
@@ -39,10 +40,25 @@ METHODS: dict[str, dict[str, Any]] = {
             "stages": 4,
             "teacher": {},
         },
+        "training": {"steps": 5000, "batch": 64, "lr": 2e-4, "ema": [0.05, 0.1]},
+    },
+    "shortcut": {
+        "objective": {
+            "name": "shortcut",
+            "metric": "pseudo_huber",
+            "weight": {"name": "edm_root"},
+            "drop": 0.05,
+            "first": 0.75,
+            "teacher": {},
+        },
         "training": {"steps": 5000, "batch": 64, "lr": 1e-3, "ema": [0.05, 0.1]},
+        "sampling": {"solver": "ddim"},
     },
 }
-"""What each method starts from; a recipe's own values change it."""
+"""What each method starts from; a recipe's own values change it.
+
+A student that learns from itself alone needs a small rate: at 1e-3 `consistency` followed its own errors.
+"""
 
 
 def distillation_recipe(
@@ -65,7 +81,8 @@ def distillation_recipe(
     content, chosen = _of_teacher(teacher, Path(folder)), METHODS[method]
     if data is not None:
         content = recipes.merge(content, {"data": {"path": data}})
-    levels = _evaluated(teaching_plan(teacher))
+    plan = teaching_plan(teacher)
+    levels = _halved(plan) if method == "shortcut" else _evaluated(plan)
     start = max(levels[1][0], -10.0)
     change = {
         "name": f"{content['name']}-{method}",
@@ -87,6 +104,7 @@ def distillation_recipe(
             "schedule": teacher.sampling.schedule,
             "interval": teacher.sampling.interval,
             "distilled_guidance": _weight(teacher, guidance),
+            **chosen.get("sampling", {}),
         },
     }
     return recipes.merge(content, change)
@@ -125,6 +143,12 @@ def _evaluated(plan: Plan) -> dict[int, list[float]]:
         if len(near) == count - 1:  # a coarse grid may lack some
             found[count] = [start, *near]
     return found
+
+
+def _halved(plan: Plan) -> dict[int, list[float]]:
+    """The levels at which four, two and one steps of a shortcut student begin."""
+    grid = [plan.grid[0], *INNER]
+    return {len(grid) // every: grid[::every] for every in (4, 2, 1)}
 
 
 def _weight(teacher: Model, guidance: float | None) -> float:
