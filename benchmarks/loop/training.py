@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pictures
+import torch
+from contenders import BATCH, CONTENDERS, HALF_ONLY
+from contenders import network as build
 
-BATCH = 16
 NETWORKS: dict[str, tuple[tuple[int, ...], int, int]] = {
     "28 x 28, channels 24 48 112": ((24, 48, 112), 28, 2),
     "8 x 8, channels 32 64": ((32, 64), 8, 8),
 }
 """Channels, side of the pictures, steps of a turn."""
 
-NAMES = ("diffusers", "diffusers, compiled", "diffusers, AttnProcessor", "perrin", "perrin, compiled")
-HALF_ONLY = ("diffusers, AttnProcessor",)  # in float32 the fused kernel is the fast one
-PLAIN = NAMES[0]
+PLAIN = "diffusers"
 
 
 class Kind(NamedTuple):
@@ -120,10 +120,6 @@ def figures(kind: Kind, spent: list[dict[Kind, float]]) -> dict[str, Any]:
 
 def serve(name: str, half: bool, network: str, folder: Path) -> None:
     """Be a contender: print the CPU-seconds of beginning, then those of a turn for every line that is read."""
-    import torch
-    from contenders import CONTENDERS
-    from contenders import network as build
-
     torch.set_num_threads(1)
     channels, size, steps = NETWORKS[network]
     made = CONTENDERS[name](build(channels, size), folder, half)
@@ -144,8 +140,8 @@ def serve(name: str, half: bool, network: str, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--contenders", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--contender", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--contender", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)

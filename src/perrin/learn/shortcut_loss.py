@@ -64,7 +64,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The objective; called as `Denoising` is.
+    """The objective of shortcut distillation; called as `Denoising` is.
 
     Attributes:
         teacher: the denoiser whose flow is learned, guidance included.

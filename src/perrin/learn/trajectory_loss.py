@@ -27,7 +27,7 @@ PLACES = "trajectory"
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The objective; called as `Denoising` is, with ends of trajectories as clean states.
+    """The objective of regression on a teacher's trajectories; called as `Denoising` is, their ends as clean states.
 
     Attributes:
         levels: of the states on a trajectory from which the student answers, rising.

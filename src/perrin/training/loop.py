@@ -59,6 +59,7 @@ class Trainer:
         self.sharded = self.options.sharding == "fsdp" and group.world > 1
         if self.sharded:
             shard(self.denoiser.net, group.device)  # first: the optimiser's moments are shared out likewise
+        self.parameters = list(self.denoiser.parameters())
         self.learned = companion(setup.objective)
         if self.learned is not None:
             self.learned.to(group.device).reset_parameters()
@@ -72,7 +73,6 @@ class Trainer:
         teacher = getattr(setup.objective, "teacher", None)
         if isinstance(teacher, nn.Module):
             teacher.to(group.device)
-        self.parameters = list(self.denoiser.parameters())
         tensors = self.weights()
         # where nothing but parameters is kept, these stay the same tensors, and a walk through the modules is saved
         self.fixed = tensors if tensors.keys() == dict(self.denoiser.net.named_parameters()).keys() else None
@@ -112,7 +112,7 @@ class Trainer:
         return [] if self.learned is None else list(self.learned.parameters())
 
     def _groups(self) -> list[dict[str, Any]]:
-        network: dict[str, Any] = {"params": list(self.denoiser.parameters())}
+        network: dict[str, Any] = {"params": self.parameters}
         companions = self.companions()
         return [network, {"params": companions, "weight_decay": 0.0}] if companions else [network]
 
